@@ -1,0 +1,1 @@
+"""Where carbon intensity comes from."""

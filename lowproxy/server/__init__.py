@@ -1,0 +1,1 @@
+"""The way in: the door, the steps of a request, the relay, the admin port."""

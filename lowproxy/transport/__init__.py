@@ -1,0 +1,1 @@
+"""The way up: connections to upstreams, attempts and failover."""
