@@ -18,9 +18,17 @@ class LowproxyError(Exception):
     type: ClassVar[str] = "api_error"
     code: ClassVar[str] = "internal_error"
     side: ClassVar[str] = "gateway"
-    retry: ClassVar[bool | None] = None  # x-should-retry, where the SDK's own rule would be wrong
+    retry: ClassVar[bool | None] = (
+        None  # x-should-retry, where the SDK's own rule would be wrong
+    )
 
-    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
@@ -28,7 +36,12 @@ class LowproxyError(Exception):
 
     def body(self) -> dict[str, Any]:
         """The error object of the contract: `{"error": {message, type, param, code}}`."""
-        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        error = {
+            "message": self.message,
+            "type": self.type,
+            "param": self.param,
+            "code": self.code,
+        }
         return {"error": error}
 
     def headers(self) -> dict[str, str]:
@@ -232,7 +245,9 @@ class UpstreamRefusedError(UpstreamError):
     side = "downstream"
 
     def __init__(self, status: int, answer: dict[str, Any]) -> None:
-        super().__init__(str(answer["error"].get("message", "the upstream refused the request")))
+        super().__init__(
+            str(answer["error"].get("message", "the upstream refused the request"))
+        )
         self.refused_status = status
         self.answer = answer
 

@@ -33,7 +33,9 @@ class ApiKey:
 
     def allows_model(self, model: str) -> bool:
         """Whether the key may use this model id."""
-        return not self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
+        return not self.models or any(
+            fnmatchcase(model, pattern) for pattern in self.models
+        )
 
     def allows_provider(self, provider: str) -> bool:
         """Whether the key may use this provider."""
@@ -49,7 +51,14 @@ class ApiKey:
                 f"the key {self.name!r} may not use the model {model!r}; it allows {', '.join(self.models)}",
                 param="model",
             )
-        if region and self.region and not (region_matches(region, self.region) or region_matches(self.region, region)):
+        if (
+            region
+            and self.region
+            and not (
+                region_matches(region, self.region)
+                or region_matches(self.region, region)
+            )
+        ):
             raise PermissionDeniedError(
                 f"the key {self.name!r} is pinned to the region {self.region!r}, the request to {region!r}",
                 param="route.region",

@@ -82,7 +82,9 @@ class Pool:
     @property
     def providers(self) -> list[str]:
         """Known provider ids, sorted, for messages."""
-        return sorted({c.endpoint.provider.id for cs in self.by_model.values() for c in cs})
+        return sorted(
+            {c.endpoint.provider.id for cs in self.by_model.values() for c in cs}
+        )
 
 
 def region_matches(region: str, pin: str) -> bool:

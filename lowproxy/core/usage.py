@@ -30,12 +30,21 @@ class Usage:
         """Usage from OpenAI's `usage` object; None where there is none or it is not one."""
         if not isinstance(obj, Mapping):
             return None
-        prompt, completion = _count(obj, "prompt_tokens"), _count(obj, "completion_tokens")
+        prompt, completion = (
+            _count(obj, "prompt_tokens"),
+            _count(obj, "completion_tokens"),
+        )
         if prompt is None and completion is None:
             return None
         details = obj.get("prompt_tokens_details")
-        cached = _count(details, "cached_tokens") or _count(obj, "prompt_cache_hit_tokens") or 0
-        reasoning = _count(obj.get("completion_tokens_details"), "reasoning_tokens") or 0
+        cached = (
+            _count(details, "cached_tokens")
+            or _count(obj, "prompt_cache_hit_tokens")
+            or 0
+        )
+        reasoning = (
+            _count(obj.get("completion_tokens_details"), "reasoning_tokens") or 0
+        )
         prompt, completion = prompt or 0, completion or 0
         return cls(prompt, completion, min(cached, prompt), min(reasoning, completion))
 
@@ -50,4 +59,8 @@ class Usage:
 
 def _count(obj: Any, key: str) -> int | None:
     value = obj.get(key) if isinstance(obj, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        else None
+    )

@@ -1,0 +1,171 @@
+"""A chat completion request: read once, rewritten cheaply.
+
+Only the fields that decide something here are looked at; the body goes up as it came but for the value of
+`model`, the members that are ours (`route`, OpenRouter's `models` and `provider`) and the wish for usage.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+import orjson
+
+from lowproxy.core import splice
+from lowproxy.core.parsing import loads
+from lowproxy.core.preferences import Preferences
+from lowproxy.errors import BadRequestError
+
+OURS = ("route", "models", "provider")
+_WISH = b'{"include_usage":true}'
+
+
+@attrs.frozen
+class ChatRequest:
+    """The body and what was read in it.
+
+    `prompt_bytes` is the UTF-8 length of the prompt's text, pictures not counted: enough to expect a
+    number of tokens by. `needs` names capabilities: tools, vision, structured_output.
+    """
+
+    body: bytes = attrs.field(repr=False)
+    models: tuple[str, ...]  # what is asked for, best first
+    stream: bool
+    wants_usage: bool
+    preferences: Preferences
+    needs: frozenset[str]
+    prompt_bytes: int
+    max_tokens: int | None
+    user: str | None = attrs.field(repr=False)
+    has_ours: bool
+    has_stream_options: bool
+
+    @property
+    def model(self) -> str:
+        """The model asked for first."""
+        return self.models[0]
+
+    @classmethod
+    def parse(cls, body: bytes, region_header: str | None = None) -> Self:
+        """Reads a body; raises BadRequestError naming the member that is wrong."""
+        obj = _object(body)
+        model = obj.get("model")
+        if not isinstance(model, str) or not model:
+            raise _wrong("model", "a model id such as 'lowrouter/auto'", model)
+        messages = obj.get("messages")
+        if not isinstance(messages, list) or not messages:
+            raise _wrong("messages", "a non-empty list of messages", messages)
+        stream = _optional(obj, "stream", bool, "true or false") or False
+        options = _optional(obj, "stream_options", dict, "an object") or {}
+        wants = (
+            _optional(
+                options, "include_usage", bool, "true or false", "stream_options."
+            )
+            or False
+        )
+        needs, prompt_bytes = _look_at(messages)
+        if obj.get("tools") or obj.get("functions"):
+            needs.add("tools")
+        form = obj.get("response_format")
+        if isinstance(form, dict) and form.get("type") == "json_schema":
+            needs.add("structured_output")
+        limit = obj.get("max_completion_tokens") or obj.get("max_tokens")
+        user = obj.get("user")
+        return cls(
+            body=body,
+            models=(model, *_more_models(obj)),
+            stream=stream,
+            wants_usage=stream and wants,
+            preferences=Preferences.read(obj, region_header),
+            needs=frozenset(needs),
+            prompt_bytes=prompt_bytes,
+            max_tokens=limit if isinstance(limit, int) else None,
+            user=user if isinstance(user, str) else None,
+            has_ours=any(name in obj for name in OURS),
+            has_stream_options="stream_options" in obj,
+        )
+
+    def rewritten(self, upstream_model: str, *, ask_usage: bool) -> bytes:
+        """The body for an upstream: its own model name, nothing of ours, usage asked for on a stream."""
+        body = splice.replace_string(self.body, "model", orjson.dumps(upstream_model))
+        if self.has_ours:
+            body = splice.drop_members(body, OURS)
+        if ask_usage and self.stream and not self.wants_usage:
+            body = _asking_for_usage(body, self.has_stream_options)
+        return body
+
+
+def _asking_for_usage(body: bytes, has_options: bool) -> bytes:
+    if not has_options:
+        brace = body.index(b"{") + 1
+        return b'%b"stream_options":%b,%b' % (body[:brace], _WISH, body[brace:])
+    for member in reversed(splice.members(body)):
+        if member.key == "stream_options":
+            value = body[member.value_start : member.value_end]
+            options = loads(value)
+            wish = (
+                splice.put_member(value, options, "include_usage", b"true")
+                if options
+                else _WISH
+            )
+            body = body[: member.value_start] + wish + body[member.value_end :]
+    return body
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        obj = loads(body)
+    except ValueError as exc:
+        raise BadRequestError(f"the body is not valid JSON ({exc})") from None
+    if not isinstance(obj, dict):
+        raise BadRequestError(f"the body must be a JSON object, not {_kind(obj)}")
+    return obj
+
+
+def _look_at(messages: list[Any]) -> tuple[set[str], int]:
+    needs: set[str] = set()
+    size = 0
+    for i, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise _wrong(f"messages[{i}]", "an object with role and content", message)
+        content = message.get("content")
+        if isinstance(content, str):
+            size += len(content)
+        elif isinstance(content, list):
+            for part in content:
+                if isinstance(part, dict):
+                    text = part.get("text")
+                    if isinstance(text, str):
+                        size += len(text)
+                    if part.get("type") == "image_url":
+                        needs.add("vision")
+    return needs, size
+
+
+def _more_models(obj: Mapping[str, Any]) -> list[str]:
+    models = _optional(obj, "models", list, "a list of model ids") or []
+    for i, model in enumerate(models):
+        if not isinstance(model, str) or not model:
+            raise _wrong(f"models[{i}]", "a model id", model)
+    return [model for model in models if model != obj["model"]]
+
+
+def _optional(
+    obj: Mapping[str, Any], key: str, kind: type, right: str, path: str = ""
+) -> Any:
+    value = obj.get(key)
+    if value is not None and not isinstance(value, kind):
+        raise _wrong(path + key, right, value)
+    return value
+
+
+def _wrong(path: str, right: str, found: object) -> BadRequestError:
+    return BadRequestError(f"{path} must be {right}, not {_kind(found)}", param=path)
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "missing or null"
+    if value in ("", [], {}):
+        return "empty"
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,56 @@
+"""Which header fields cross the gateway: an allowlist in each direction.
+
+A caller's credential never travels up and an account's limits never travel down, because neither is named
+here. Hop-by-hop fields stay on their hop for the same reason.
+"""
+
+from collections.abc import Iterable, Mapping
+
+# W3C trace context and what OpenAI's own clients use to name a request.
+UP = frozenset(
+    (
+        "traceparent",
+        "tracestate",
+        "x-client-request-id",
+        "openai-beta",
+        "idempotency-key",
+    )
+)
+DOWN = frozenset(("x-request-id", "openai-processing-ms", "openai-version"))
+
+
+def forwarded(
+    fields: Mapping[str, str], allowed: frozenset[str]
+) -> list[tuple[str, str]]:
+    """The allowed fields that are there. `fields` looks names up without regard to case."""
+    return [(name, fields[name]) for name in sorted(allowed) if name in fields]
+
+
+def media_type(fields: Mapping[str, str]) -> str:
+    """The content type in lower case, without parameters; empty where there is none."""
+    return fields.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def bearer(fields: Mapping[str, str]) -> str | None:
+    """The token of `Authorization: Bearer ...`; None where there is none."""
+    scheme, _, token = fields.get("authorization", "").partition(" ")
+    token = token.strip()
+    return token if scheme.lower() == "bearer" and token else None
+
+
+def head(start_line: str, fields: Iterable[tuple[str, str]]) -> bytes:
+    """A start line and its fields as sent, blank line included.
+
+    Raises ValueError where a value would break out of its line.
+    """
+    text = "".join(
+        [
+            start_line,
+            "\r\n",
+            *(f"{name}: {value}\r\n" for name, value in fields),
+            "\r\n",
+        ]
+    )
+    if text.count("\n") != text.count("\r\n") or text.count("\r") != text.count("\r\n"):
+        raise ValueError("a line break within a header field")
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,27 @@
+"""Read JSON that somebody else wrote, as leniently as the standard allows."""
+
+import json
+from typing import Any, Never
+
+import orjson
+
+
+def loads(data: bytes) -> Any:
+    """The value of a JSON text; raises ValueError, whose message quotes nothing of the text.
+
+    orjson refuses what RFC 8259 permits (lone surrogates, numbers beyond a double), so what it refuses is
+    tried with the standard library before it is called malformed. NaN and Infinity are not JSON.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as exc:
+        first = exc
+    try:
+        return json.loads(data, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        place = f"at line {first.lineno} column {first.colno}"
+        raise ValueError(place) from None
+
+
+def _refuse(name: str) -> Never:
+    raise ValueError(f"{name} is not JSON")

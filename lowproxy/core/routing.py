@@ -1,0 +1,203 @@
+"""Which candidates serve a request, in which order, and why: one synchronous function of values."""
+
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from lowproxy.core.access import ApiKey
+from lowproxy.core.chat import ChatRequest
+from lowproxy.core.rules import RULES, Question
+from lowproxy.core.upstreams import PSEUDO_MODELS, Candidate, Pool, region_matches
+from lowproxy.errors import (
+    LowproxyError,
+    NothingEligibleError,
+    PermissionDeniedError,
+    UnknownModelError,
+)
+
+# Within one percent two candidates are as good as each other.
+TIE = 0.01
+
+# Where only these speak against a candidate, the key is what is in the way: a 403.
+_KEY_RULES = ("key.models", "key.providers")
+
+
+@attrs.frozen
+class Rejection:
+    """Why one candidate may not serve."""
+
+    candidate: str
+    rule: str
+    reason: str
+
+
+@attrs.frozen
+class RouteDecision:
+    """Candidates, best first; what was rejected; what the order went by."""
+
+    candidates: tuple[Candidate, ...]
+    rejections: tuple[Rejection, ...]
+    ordered_by: str
+
+    @property
+    def chosen(self) -> Candidate:
+        """The first to be tried."""
+        return self.candidates[0]
+
+
+def decide(
+    chat: ChatRequest,
+    key: ApiKey,
+    pool: Pool,
+    resting: frozenset[str] = frozenset(),
+    pick: Callable[[int], int] = lambda n: 0,
+) -> RouteDecision:
+    """The decision for one request.
+
+    `resting` holds the ids of candidates that have been failing; `pick(n)` chooses among n equals (its
+    owner makes it sticky for a user or random). Raises PermissionDeniedError (the key), UnknownModelError,
+    NothingEligibleError.
+    """
+    wishes = chat.preferences
+    eligible: list[Candidate] = []
+    rejections: list[Rejection] = []
+    for asked in chat.models:
+        key.permit(asked, wishes.region, wishes.provider)
+        question = Question(chat, key, asked)
+        accepted = _accept(question, _offers(asked, pool), rejections)
+        ordered = _order(
+            accepted, _scale(asked, chat, key), wishes.order, resting, pick
+        )
+        eligible += [c for c in ordered if c not in eligible]
+    if not eligible:
+        raise _nothing(chat, key, pool, rejections)
+    if not wishes.allow_fallbacks:
+        eligible = eligible[:1]
+    elif wishes.region is None and key.region is None:
+        eligible = _same_region_first(eligible, other_regions=wishes.fallback)
+    ordered_by = _scale(chat.model, chat, key)
+    return RouteDecision(tuple(eligible), tuple(rejections), ordered_by)
+
+
+def _offers(asked: str, pool: Pool) -> Iterable[Candidate]:
+    if asked in PSEUDO_MODELS:
+        return (c for model in pool.auto for c in pool.by_model.get(model, ()))
+    offers = pool.by_model.get(asked)
+    if offers is None:
+        raise UnknownModelError(
+            f"the model {asked!r} is not known here; GET /api/v1/models lists those that are",
+            param="model",
+        )
+    return offers
+
+
+def _accept(
+    question: Question, offers: Iterable[Candidate], rejections: list[Rejection]
+) -> list[Candidate]:
+    accepted = []
+    for candidate in offers:
+        for name, rule in RULES.items():
+            reason = rule(question, candidate)
+            if reason is not None:
+                rejections.append(Rejection(candidate.id, name, reason))
+                break
+        else:
+            accepted.append(candidate)
+    return accepted
+
+
+def _scale(asked: str, chat: ChatRequest, key: ApiKey) -> str:
+    """What comes first in the score: "carbon" or "price"."""
+    wishes = chat.preferences
+    if wishes.sort == "price" or asked == "lowrouter/auto-cheap":
+        return "price"
+    low_carbon = (
+        key.prefer_low_carbon
+        if wishes.prefer_low_carbon is None
+        else wishes.prefer_low_carbon
+    )
+    return "carbon" if low_carbon else "price"
+
+
+def _order(
+    accepted: list[Candidate],
+    scale: str,
+    wanted: tuple[str, ...],
+    resting: frozenset[str],
+    pick: Callable[[int], int],
+) -> list[Candidate]:
+    """Healthy before resting, then the caller's order of providers, then the score; equals are drawn."""
+
+    def rank(candidate: Candidate) -> tuple[bool, int, float, float]:
+        provider = candidate.endpoint.provider.id
+        place = wanted.index(provider) if provider in wanted else len(wanted)
+        return (candidate.id in resting, place, *_score(candidate, scale))
+
+    ranked = sorted(accepted, key=rank)
+    if len(ranked) > 1:
+        best = rank(ranked[0])
+        ties = 1
+        while ties < len(ranked) and _ties(rank(ranked[ties]), best):
+            ties += 1
+        if ties > 1:
+            ranked.insert(0, ranked.pop(pick(ties)))
+    return ranked
+
+
+def _score(candidate: Candidate, scale: str) -> tuple[float, float]:
+    """Grams then price, or price then grams, per thousand tokens; unknown is last."""
+    grams = candidate.carbon_g_per_1k
+    price = candidate.price_per_1k
+    g = float("inf") if grams is None else grams
+    p = float("inf") if price is None else price
+    return (g, p) if scale == "carbon" else (p, g)
+
+
+def _ties(
+    one: tuple[bool, int, float, float], best: tuple[bool, int, float, float]
+) -> bool:
+    near = all(
+        a == b or abs(a - b) <= TIE * b for a, b in zip(one[2:], best[2:], strict=True)
+    )
+    return one[:2] == best[:2] and near
+
+
+def _same_region_first(
+    eligible: list[Candidate], *, other_regions: bool
+) -> list[Candidate]:
+    home = eligible[0].endpoint.region
+    same = [c for c in eligible if c.endpoint.region == home]
+    return (
+        same + [c for c in eligible if c.endpoint.region != home]
+        if other_regions
+        else same
+    )
+
+
+def _nothing(
+    chat: ChatRequest, key: ApiKey, pool: Pool, rejections: list[Rejection]
+) -> LowproxyError:
+    wishes = chat.preferences
+    known = ", ".join(pool.regions) or "none"
+    pin = wishes.region
+    if pin and not any(region_matches(region, pin) for region in pool.regions):
+        return NothingEligibleError(
+            f"no provider serves the region {pin!r}; known regions: {known}",
+            param="route.region",
+        )
+    if wishes.provider and wishes.provider not in pool.providers:
+        active = ", ".join(pool.providers) or "none"
+        return NothingEligibleError(
+            f"no provider {wishes.provider!r} is active; active: {active}",
+            param="route.provider",
+        )
+    if rejections and all(r.rule in _KEY_RULES for r in rejections):
+        return PermissionDeniedError(
+            f"the key {key.name!r} allows nobody who serves {chat.model!r}",
+            param="model",
+        )
+    reasons = sorted({f"{r.rule}: {r.reason}" for r in rejections})[:5]
+    return NothingEligibleError(
+        f"nothing can serve {chat.model!r} under these constraints"
+        f" ({'; '.join(reasons) or 'the pool is empty'}); known regions: {known}"
+    )

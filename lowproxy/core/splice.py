@@ -1,0 +1,140 @@
+"""Change top-level members of a JSON object in its bytes, and nothing else.
+
+Parse-and-dump would reorder keys, round integers beyond 64 bits and undo escapes, so what is not ours is
+never serialised again: the place of a member is found and the bytes around it stay. Every function here
+expects `data` to be JSON that a parser has accepted, with an object at the top.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import orjson
+
+# A whole string, or one bracket. The possessive quantifiers keep long strings linear.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_SCALAR = re.compile(rb"[^\s,\]}]+")
+_SPACE = re.compile(rb"[ \t\r\n]*")
+_COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
+
+
+class Member(NamedTuple):
+    """Where one top-level member stands: `data[key_start:value_end]`."""
+
+    key: str
+    key_start: int
+    value_start: int
+    value_end: int
+
+
+def members(data: bytes, start: int = 0) -> list[Member]:
+    """The members of the object at or after `start`, in order, duplicates included."""
+    found = []
+    i = _after_space(data, data.index(b"{", start) + 1)
+    while data[i : i + 1] == b'"':
+        key_end = _string_end(data, i)
+        raw = data[i:key_end]
+        key = orjson.loads(raw) if b"\\" in raw else raw[1:-1].decode()
+        colon = _COLON.match(data, key_end)
+        assert colon is not None, "a key is followed by a colon in accepted JSON"
+        value_end = _value_end(data, colon.end())
+        found.append(Member(key, i, colon.end(), value_end))
+        i = _after_space(data, value_end)
+        if data[i : i + 1] == b",":
+            i = _after_space(data, i + 1)
+    return found
+
+
+def string_value_span(data: bytes, key: bytes) -> tuple[int, int] | None:
+    """Where the string value of the top-level member `key` stands, when that can be told without a scan.
+
+    The caller knows from its parser that the member is there. If the key's text occurs once and no key can
+    be spelled with escapes (`\\u006d` for m; `key` is lower-case letters), the one occurrence is the member. None: scan with `members`.
+    """
+    quoted = b'"' + key + b'"'
+    i = data.find(quoted)
+    if i < 1 or data[i - 1] == 0x5C or data.find(quoted, i + 1) >= 0:
+        return None
+    if b"\\u006" in data or b"\\u007" in data:  # an escaped lower-case letter
+        return None
+    colon = _COLON.match(data, i + len(quoted))
+    if colon is None or data[colon.end() : colon.end() + 1] != b'"':
+        return None
+    start = colon.end()
+    end = data.find(b'"', start + 1) + 1
+    return None if b"\\" in data[start:end] else (start, end)
+
+
+def replace_string(data: bytes, key: str, value: bytes) -> bytes:
+    """`data` with the string value of the top-level member `key` (every one, if repeated) set to `value`."""
+    span = string_value_span(data, key.encode())
+    if span is not None:
+        return data[: span[0]] + value + data[span[1] :]
+    for member in reversed(members(data)):
+        if member.key == key:
+            data = data[: member.value_start] + value + data[member.value_end :]
+    return data
+
+
+def put_member(data: bytes, parsed: dict[str, Any], key: str, value: bytes) -> bytes:
+    """`data` with the top-level member `key` set to `value`: replaced where it exists, else added last."""
+    if key in parsed:
+        data = drop_members(data, (key,))
+        parsed = {name: None for name in parsed if name != key}
+    end = data.rindex(b"}")
+    comma = b"," if parsed else b""
+    return b"%b%b%b:%b%b" % (data[:end], comma, orjson.dumps(key), value, data[end:])
+
+
+def drop_members(data: bytes, keys: Collection[str]) -> bytes:
+    """`data` without the top-level members named in `keys`, and with its commas right."""
+    rows = members(data)
+    kept = [row for row in rows if row.key not in keys]
+    if len(kept) == len(rows):
+        return data
+    if not kept:
+        return data[: rows[0].key_start] + data[rows[-1].value_end :]
+    out, at = [], 0
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        if (
+            row.key in keys
+            and following is not None
+            and row.key_start < kept[-1].key_start
+        ):
+            out.append(data[at : row.key_start])
+            at = following.key_start
+    out.append(data[at : kept[-1].value_end])
+    out.append(data[rows[-1].value_end :])
+    return b"".join(out)
+
+
+def _after_space(data: bytes, i: int) -> int:
+    match = _SPACE.match(data, i)
+    return match.end() if match else i
+
+
+def _string_end(data: bytes, i: int) -> int:
+    match = _STRING.match(data, i)
+    assert match is not None, "a string ends in accepted JSON"
+    return match.end()
+
+
+def _value_end(data: bytes, i: int) -> int:
+    first = data[i : i + 1]
+    if first == b'"':
+        return _string_end(data, i)
+    if first not in (b"{", b"["):
+        scalar = _SCALAR.match(data, i)
+        assert scalar is not None, "a value is not empty in accepted JSON"
+        return scalar.end()
+    depth = 0
+    for token in _TOKEN.finditer(data, i):
+        byte = data[token.start()]
+        if byte in b"{[":
+            depth += 1
+        elif byte in b"}]":
+            depth -= 1
+            if not depth:
+                return token.end()
+    raise AssertionError("brackets are balanced in accepted JSON")

@@ -1,0 +1,39 @@
+"""What a wire dialect has to offer: how to dress a request, and how to read what came back."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from lowproxy.core.chat import ChatRequest
+from lowproxy.core.upstreams import Candidate
+from lowproxy.errors import UpstreamError
+
+
+@attrs.frozen
+class UpstreamRequest:
+    """One attempt, ready to be sent. `headers` holds a credential, so it is never shown."""
+
+    endpoint_id: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+
+
+class Dialect(Protocol):
+    """A way to speak to upstreams. Pure: values in, values out."""
+
+    def dress(
+        self, chat: ChatRequest, candidate: Candidate, fields: Mapping[str, str]
+    ) -> UpstreamRequest:
+        """The request for one candidate; `fields` are the caller's header fields."""
+
+    def failure(
+        self, candidate: Candidate, status: int, fields: Mapping[str, str], body: bytes
+    ) -> UpstreamError:
+        """What an answer that is not a success means, and whose fault it is."""
+
+    def failure_within(
+        self, candidate: Candidate, answer: Mapping[str, Any]
+    ) -> UpstreamError | None:
+        """The failure that a parsed answer or event of a successful status reports, if it does."""
