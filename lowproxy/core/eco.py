@@ -1,7 +1,8 @@
 """Energy and carbon of one request: the values, and the one interface a method has.
 
-Methods are pure functions of (model facts, token counts, grid reading); they live in their own modules and
-are chosen by version. Nothing here reads a file or a clock.
+Methods are pure functions of (model facts, token counts, grid reading); they live in
+their own modules and are chosen by version (`eco_methods`). Nothing here reads a file
+or a clock.
 """
 
 from typing import Protocol
@@ -10,16 +11,58 @@ import attrs
 
 from lowproxy.core.usage import Usage
 
+# Best first. They say how good the inputs of an estimate are, not how narrow its bounds.
+BANDS = ("accurate", "medium", "gross")
+
+
+@attrs.frozen
+class Deployment:
+    """How a provider runs a model, as far as a public table says.
+
+    Speeds are of one request: output tokens per second, seconds to the first token.
+    PUE and WUE (litres per kWh, on site) are ranges; both ends equal where known.
+    """
+
+    tokens_per_s: float | None = None
+    first_token_s: float | None = None
+    pue_low: float | None = None
+    pue_high: float | None = None
+    wue_low: float | None = None
+    wue_high: float | None = None
+
 
 @attrs.frozen
 class ModelFacts:
-    """What an estimate needs to know of a model."""
+    """What an estimate needs to know of a model.
+
+    Where only a range is known, the plain fields hold its middle and the `_low` and
+    `_high` ones its ends; they are None for a size that is published.
+    """
 
     total_params_b: float  # billions
     active_params_b: float  # billions; equal to total for a dense model
     weight_bits: float | None = None  # None: not published
-    source: str | None = None  # where a reader can check the numbers; None: somebody's guess
+    source: str | None = None  # where a reader can check; None: somebody's guess
     name: str | None = None  # the row of the eco tables that it came from
+    total_low_b: float | None = None
+    total_high_b: float | None = None
+    active_low_b: float | None = None
+    active_high_b: float | None = None
+    encoder: bool = False  # embeds or ranks: reads tokens and writes none
+    deployment: Deployment | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def total_range_b(self) -> tuple[float, float]:
+        """Smallest and largest size in billions; equal where it is published."""
+        low, high = self.total_low_b, self.total_high_b
+        return low or self.total_params_b, high or self.total_params_b
+
+    @property
+    def active_range_b(self) -> tuple[float, float]:
+        """Smallest and largest number of active parameters in billions."""
+        low, high = self.active_low_b, self.active_high_b
+        return low or self.active_params_b, high or self.active_params_b
 
 
 @attrs.frozen
@@ -36,11 +79,19 @@ class CarbonIntensity:
     factor: str = "lifecycle"
     live: bool = False
     blended: bool = False  # the country is not known: costs a band of accuracy
+    water_l_per_kwh: float | None = None  # of generation; None: unknown
+    estimated: bool | None = None  # the source modelled it; None: it does not say
 
 
-@attrs.frozen
+# Not slotted: attrs then fills the instance's dict directly, which makes a frozen value
+# of this many fields three times as quick to build, and one is built per request.
+@attrs.frozen(slots=False)
 class EcoImpact:
-    """What one request cost, with bounds. Usage only; embodied carbon is apart."""
+    """What one request cost, with bounds. Usage only; embodied carbon is apart.
+
+    Energy is in Wh, carbon in grams of CO2 equivalent, water in millilitres. None is
+    unknown, never zero.
+    """
 
     energy_wh: float
     energy_wh_low: float
@@ -54,19 +105,50 @@ class EcoImpact:
     grid: CarbonIntensity
     method: str = "estimated"
     notes: tuple[str, ...] = ()
+    pue: float | None = None
+    boundary: str = "facility"
+    model_ref: str | None = None
+    gpu_wh: float | None = None  # the accelerators alone
+    it_wh: float | None = None  # with their servers, before cooling
+    embodied_g: float | None = None
+    water_ml: float | None = None
 
     @property
     def carbon_per_1k_tokens_g(self) -> float:
         """Grams per thousand prompt and completion tokens together."""
-        return self.carbon_g / self.tokens.total * 1000 if self.tokens.total else 0.0
+        total = self.tokens.total
+        return self.carbon_g / total * 1000 if total else 0.0
+
+
+class Coefficients(Protocol):
+    """A method applied to one model at one place: all that requests have in common."""
+
+    def impact(self, usage: Usage, notes: tuple[str, ...] = ()) -> EcoImpact:
+        """The impact of one request: a few multiplications."""
 
 
 class Method(Protocol):
     """One versioned way to estimate."""
 
-    version: str
+    @property
+    def version(self) -> str:
+        """Such as `v1.0-2026-11`: formula, coefficients, date of the data."""
+
+    @property
+    def name(self) -> str:
+        """The short name, such as `lr1`."""
+
+    def coefficients(
+        self, facts: ModelFacts, grid: CarbonIntensity, pue: float | None
+    ) -> Coefficients:
+        """Work out once, per model and place, what every request needs."""
 
     def estimate(
-        self, facts: ModelFacts, usage: Usage, grid: CarbonIntensity, pue: float | None
+        self,
+        facts: ModelFacts,
+        usage: Usage,
+        grid: CarbonIntensity,
+        pue: float | None,
+        notes: tuple[str, ...] = (),
     ) -> EcoImpact:
         """The impact of `usage` tokens on that model at that place."""
