@@ -1,0 +1,236 @@
+"""Configuration: TOML and environment in, one frozen `Config` out, or every mistake.
+
+Nothing here opens a port. Merging with the built-in catalogue is `lowproxy.catalogue`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from lowproxy.config.credentials import FileSecret, credentials, from_environ
+from lowproxy.config.merging import (
+    MergedModel,
+    MergedProvider,
+    merged_models,
+    merged_providers,
+)
+from lowproxy.config.reading import did_you_mean, read_tables, read_toml
+from lowproxy.config.rows import (
+    Auto,
+    CatalogueOptions,
+    Eco,
+    EndpointRow,
+    KeyRow,
+    Log,
+    ModelRow,
+    ProviderRow,
+    Relay,
+    Server,
+    Timeouts,
+)
+from lowproxy.config.values import DIALECTS, Listen
+from lowproxy.core.access import ApiKey
+from lowproxy.core.keys import MIN_KEY_CHARS, hash_key
+from lowproxy.errors import ConfigError
+
+__all__ = [
+    "DIALECTS",
+    "ENV_KEY",
+    "Auto",
+    "CatalogueOptions",
+    "Config",
+    "Eco",
+    "EndpointRow",
+    "FileSecret",
+    "KeyRow",
+    "Listen",
+    "Log",
+    "MergedModel",
+    "MergedProvider",
+    "ModelRow",
+    "ProviderRow",
+    "Relay",
+    "Server",
+    "Timeouts",
+    "credentials",
+    "did_you_mean",
+    "find",
+    "load",
+    "merged_models",
+    "merged_providers",
+    "read_tables",
+]
+
+ENV_KEY = "LOWROUTER_API_KEY"
+SEARCHED = (Path("lowproxy.toml"), Path("/etc/lowproxy/lowproxy.toml"))
+
+
+@attrs.frozen
+class Config:
+    """Everything the operator said. `keys` is empty where none is configured."""
+
+    server: Server = attrs.field(factory=Server)
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    relay: Relay = attrs.field(factory=Relay)
+    log: Log = attrs.field(factory=Log)
+    eco: Eco = attrs.field(factory=Eco)
+    auto: Auto = attrs.field(factory=Auto)
+    catalogue: CatalogueOptions = attrs.field(factory=CatalogueOptions)
+    keys: tuple[ApiKey, ...] = ()
+    providers: tuple[ProviderRow, ...] = ()
+    models: tuple[ModelRow, ...] = ()
+    path: Path | None = None  # the file it was read from
+
+
+def find(path: Path | None, searched: tuple[Path, ...] = SEARCHED) -> Path | None:
+    """The file to read: the one given, else the first of `searched` that exists."""
+    return path or next((each for each in searched if each.exists()), None)
+
+
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    listen: str | None = None,
+    admin_listen: str | None = None,
+    searched: tuple[Path, ...] = SEARCHED,
+) -> Config:
+    """Reads the file that `find` gives; raises ConfigError with all that is wrong.
+
+    `listen` and `admin_listen` are the command line's and win over the file's.
+    """
+    path = find(path, searched)
+    tables = read_toml(path) if path else {}
+    rows, problems = read_tables(tables)
+    server: Server = rows.pop("server", Server())
+    try:
+        if listen is not None:
+            server = attrs.evolve(server, listen=Listen.parse(listen))
+    except ValueError as exc:
+        problems.append(f"--listen: {exc}")
+    try:
+        if admin_listen is not None:
+            server = attrs.evolve(server, admin_listen=Listen.parse(admin_listen))
+    except ValueError as exc:
+        problems.append(f"--admin-listen: {exc}")
+    key_rows: tuple[KeyRow, ...] = rows.pop("keys", ())
+    keys = _keys(key_rows, environ, problems)
+    if not any(problem.startswith(("keys", "server")) for problem in problems):
+        problems += _exposed(server, key_rows, keys, environ)
+    problems += _ports(server)
+    problems += _duplicates(rows.get("providers", ()), rows.get("models", ()))
+    if problems:
+        raise ConfigError(problems)
+    return Config(server=server, keys=keys, path=path, **rows)
+
+
+def _keys(
+    rows: tuple[KeyRow, ...], environ: Mapping[str, str], problems: list[str]
+) -> tuple[ApiKey, ...]:
+    """The callers' keys, the environment's own last; adds what is wrong with them."""
+    keys: list[ApiKey] = []
+    for i, row in enumerate(rows):
+        try:
+            digest = _digest(row, environ)
+        except ValueError as exc:
+            problems.append(f"keys[{i}]{exc}")
+            continue
+        if any(key.name == row.name for key in keys):
+            problems.append(f"keys[{i}].name: found {row.name!r} twice, needs another")
+        if any(key.hash == digest for key in keys):
+            problems.append(f"keys[{i}]: the same key as an earlier row")
+        keys.append(_api_key(row, digest))
+    if environ.get(ENV_KEY, "").strip() and all(r.key_env != ENV_KEY for r in rows):
+        try:
+            digest = hash_key(from_environ(ENV_KEY, environ))
+        except ValueError as exc:
+            problems.append(f"{ENV_KEY}: {exc}")
+        else:
+            if all(key.hash != digest for key in keys):
+                keys.append(ApiKey(name=ENV_KEY, hash=digest))
+    return tuple(keys)
+
+
+def _digest(row: KeyRow, environ: Mapping[str, str]) -> str:
+    if bool(row.hash) == bool(row.key_env):
+        found = "both" if row.hash else "neither"
+        raise ValueError(f": found {found} of hash and key_env, needs one of them")
+    if row.hash:
+        return row.hash
+    try:
+        return hash_key(from_environ(row.key_env or "", environ))
+    except ValueError as exc:
+        raise ValueError(f".key_env: {exc}") from None
+
+
+def _api_key(row: KeyRow, digest: str) -> ApiKey:
+    return ApiKey(
+        name=row.name,
+        hash=digest,
+        models=row.models,
+        providers=row.providers,
+        region=row.region,
+        prefer_low_carbon=row.prefer_low_carbon,
+        expires_at=row.expires_at.timestamp() if row.expires_at else None,
+        enabled=row.enabled,
+    )
+
+
+def _exposed(
+    server: Server,
+    rows: tuple[KeyRow, ...],
+    keys: tuple[ApiKey, ...],
+    environ: Mapping[str, str],
+) -> list[str]:
+    """What forbids listening where other machines can reach us."""
+    if server.listen.loopback:
+        return []
+    reach = f"other machines can reach {server.listen}"
+    if not keys:
+        right = f"a [[keys]] row (`lowproxy keys new NAME`) or {ENV_KEY} to be set"
+        return [f"server.listen: {reach}, and there is no key; needs {right}"]
+    named = {f"keys[{i}].key_env": r.key_env for i, r in enumerate(rows) if r.key_env}
+    if ENV_KEY in {key.name for key in keys}:
+        named[ENV_KEY] = ENV_KEY
+    lengths = {p: len(from_environ(n, environ)) for p, n in named.items()}
+    return [
+        f"{place}: {reach}, and this key has {length} characters; "
+        f"needs {MIN_KEY_CHARS} or more (`lowproxy keys new NAME` prints one)"
+        for place, length in lengths.items()
+        if length < MIN_KEY_CHARS
+    ]
+
+
+def _ports(server: Server) -> list[str]:
+    if server.listen.port and server.listen == server.admin_listen:
+        return [
+            f"server.admin_listen: found {server.listen}, the same as server.listen"
+        ]
+    return []
+
+
+def _duplicates(
+    providers: tuple[ProviderRow, ...], models: tuple[ModelRow, ...]
+) -> list[str]:
+    """Rows of the file that say the same id twice."""
+    named: list[tuple[str, Any]] = []
+    for i, row in enumerate(providers):
+        named.append((f"providers[{i}].id", row.id))
+        named += [
+            (f"providers[{i}].endpoints[{j}].id", ("endpoint", endpoint.id))
+            for j, endpoint in enumerate(row.endpoints)
+            if endpoint.id
+        ]
+    named += [
+        (f"models[{i}].id", (row.id, row.served_by)) for i, row in enumerate(models)
+    ]
+    seen: dict[Any, str] = {}
+    problems = []
+    for path, key in named:
+        if key in seen:
+            name = key if isinstance(key, str) else key[key[0] == "endpoint"]
+            problems.append(f"{path}: found {name!r} again, first at {seen[key]}")
+        seen.setdefault(key, path)
+    return problems

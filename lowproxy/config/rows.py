@@ -1,0 +1,198 @@
+"""The parts of the configuration file, one frozen class per table.
+
+In rows that merge with the built-in catalogue (providers, endpoints, models) None means
+"not said here"; the defaults are applied after the merge.
+"""
+
+import attrs
+
+from lowproxy.config.values import (
+    Amount,
+    BaseUrl,
+    Capability,
+    Count,
+    Currency,
+    Day,
+    Dialect,
+    EnvName,
+    Flag,
+    Id,
+    KeyHash,
+    Listen,
+    LogFormat,
+    ModelId,
+    Moment,
+    Name,
+    OnDisconnect,
+    Port,
+    Positive,
+    Provenance,
+    Region,
+    Text,
+    Zone,
+)
+
+_API = Listen("127.0.0.1", 8080)
+_ADMIN = Listen("127.0.0.1", 8081)
+
+
+@attrs.frozen
+class Server:
+    """`[server]`: the two ports and the largest request body, as sent and as decoded."""
+
+    listen: Port = _API
+    admin_listen: Port = _ADMIN
+    # Room for a few images as data URLs; the first limit people run into elsewhere.
+    max_body_bytes: Count = 32 * 1024 * 1024
+
+
+@attrs.frozen
+class Timeouts:
+    """`[timeouts]`, in seconds; 0 is none."""
+
+    connect_s: Amount = 5.0
+    first_byte_s: Amount = 120.0  # of a stream
+    unary_s: Amount = 600.0  # a whole unary answer: models think for minutes
+    idle_s: Amount = 60.0  # between two reads of a stream
+    total_s: Amount = 0.0
+    drain_s: Amount = 30.0
+    body_s: Amount = 60.0  # to receive a request body
+
+
+@attrs.frozen
+class Relay:
+    """`[relay]`: what happens upstream when the caller goes away."""
+
+    on_disconnect: OnDisconnect = "cancel"
+
+
+@attrs.frozen
+class Log:
+    """`[log]`: the form of the log (auto: by whether it is a terminal), access lines."""
+
+    format: LogFormat = "auto"
+    access: Flag = True
+
+
+@attrs.frozen
+class Eco:
+    """`[eco]`: the version of the method (None: the newest) and how much is told."""
+
+    methodology: Name | None = None
+    full: Flag = False
+
+
+@attrs.frozen
+class Auto:
+    """`[auto]`: the models that the pseudo-models may pick from; empty: all."""
+
+    models: tuple[ModelId, ...] = ()
+
+
+@attrs.frozen
+class CatalogueOptions:
+    """`[catalogue]`: whether the built-in one is used."""
+
+    enabled: Flag = True
+
+
+@attrs.frozen
+class KeyRow:
+    """`[[keys]]`: a caller's key, as a hash or by the environment variable it is in."""
+
+    name: Name
+    hash: KeyHash | None = None
+    key_env: EnvName | None = None
+    models: tuple[Name, ...] = ()
+    providers: tuple[Id, ...] = ()
+    region: Region | None = None
+    prefer_low_carbon: Flag = True
+    expires_at: Moment | None = None
+    enabled: Flag = True
+
+
+@attrs.frozen
+class EndpointRow:
+    """`[[providers.endpoints]]`: one place that serves a provider's models."""
+
+    id: Id | None = None  # default: provider, region and a number
+    region: Region | None = None
+    zone: Zone | None = None
+    base_url: BaseUrl | None = None
+    provenance: Provenance | None = None
+    source: Text | None = None
+    source_date: Day | None = None
+    enabled: Flag | None = None
+
+
+@attrs.frozen
+class ProviderRow:
+    """`[[providers]]`: an account that speaks one dialect, with its endpoints."""
+
+    id: Id
+    dialect: Dialect | None = None
+    api_key_env: EnvName | None = None  # "": none is needed
+    api_key_envs: tuple[EnvName, ...] | None = None
+    api_key_file: Text | None = None
+    currency: Currency | None = None
+    stream_options: Flag | None = None
+    pue: Positive | None = None
+    endpoints: tuple[EndpointRow, ...] = ()
+    source: Text | None = None
+    source_date: Day | None = None
+    enabled: Flag | None = None
+
+
+@attrs.frozen
+class ModelRow:
+    """`[[models]]`: one model as one provider serves it; prices per million tokens."""
+
+    id: ModelId
+    provider: Id | None = None  # default: the part of the id before the slash
+    upstream_model: ModelId | None = None
+    context_length: Count | None = None
+    capabilities: tuple[Capability, ...] | None = None
+    price_prompt: Amount | None = None
+    price_completion: Amount | None = None
+    total_params_b: Positive | None = None
+    active_params_b: Positive | None = None
+    weight_bits: Positive | None = None
+    params_source: Text | None = None
+    source: Text | None = None
+    source_date: Day | None = None
+    enabled: Flag | None = None
+
+    @property
+    def served_by(self) -> str | None:
+        """The provider, said or taken from the id; None where neither names one."""
+        namespace, slash, _ = self.id.partition("/")
+        return self.provider or (namespace if slash else None)
+
+
+# Every table of the file and what it holds.
+TABLES: dict[str, object] = {
+    "server": Server,
+    "timeouts": Timeouts,
+    "relay": Relay,
+    "log": Log,
+    "eco": Eco,
+    "auto": Auto,
+    "catalogue": CatalogueOptions,
+    "keys": tuple[KeyRow, ...],
+    "providers": tuple[ProviderRow, ...],
+    "models": tuple[ModelRow, ...],
+}
+
+# Options of the contract whose effect is not there yet: refused, not ignored.
+LATER: dict[type, frozenset[str]] = {
+    KeyRow: frozenset(
+        {
+            "requests_per_minute",
+            "tokens_per_minute",
+            "max_streams",
+            "daily_limit",
+            "monthly_limit",
+            "daily_carbon_g",
+        }
+    ),
+}
