@@ -22,6 +22,7 @@ from lowproxy.config import (
     did_you_mean,
     merged_models,
     merged_providers,
+    read,
     read_tables,
 )
 from lowproxy.core.eco import ModelFacts
@@ -49,6 +50,8 @@ class Catalogue:
     endpoints: tuple[Endpoint, ...]
     models: tuple[Model, ...]
     demo: bool = False
+    # Built-in providers that are not in use, and the variables that would change that.
+    dormant: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
 
     def demo_rows(self, base_url: str) -> "Catalogue":
         """The demo with its endpoints, all on one server at `base_url` (no slash at end).
@@ -88,11 +91,37 @@ def load(config: Config, environ: Mapping[str, str]) -> Catalogue:
         )
     if problems:
         raise ConfigError(problems)
+    dormant = {
+        each.row.id: _key_names(each.row)
+        for each in providers.values()
+        if each.row.id not in active and each.path is None
+    }
     rows = [each.row for each in models.values() if each.row.enabled is not False]
     if not active:
-        return _demo(rows)
-    served = [_model(row) for row in rows if row.served_by in active]
-    return Catalogue(tuple(active.values()), tuple(endpoints), tuple(served))
+        return Catalogue((DEMO,), (), _demo_models(rows), demo=True, dormant=dormant)
+    served = tuple(_model(row) for row in rows if row.served_by in active)
+    return Catalogue(tuple(active.values()), tuple(endpoints), served, dormant=dormant)
+
+
+def open_config(
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    listen: str | None = None,
+    admin_listen: str | None = None,
+) -> tuple[Config, Catalogue]:
+    """The configuration and what it puts in use; raises ConfigError with all mistakes."""
+    config, problems = read(path, environ, listen=listen, admin_listen=admin_listen)
+    catalogue = None
+    # Rows that were not understood are not there: what refers to them looks wrong too.
+    if not any(each.startswith(("providers", "models")) for each in problems):
+        try:
+            catalogue = load(config, environ)
+        except ConfigError as exc:
+            problems += exc.problems
+    if problems or catalogue is None:
+        raise ConfigError(problems)
+    return config, catalogue
 
 
 def build_pool(catalogue: Catalogue, weigh: Weigh, auto: Sequence[str] = ()) -> Pool:
@@ -138,9 +167,12 @@ def _usable(merged: MergedProvider, environ: Mapping[str, str]) -> ProviderRow |
         return None
     if merged.path is not None:
         return row
-    names = [row.api_key_env, *(row.api_key_envs or ())]
-    there = tuple(name for name in names if name and environ.get(name, "").strip())
+    there = tuple(name for name in _key_names(row) if environ.get(name, "").strip())
     return attrs.evolve(row, api_key_env=None, api_key_envs=there) if there else None
+
+
+def _key_names(row: ProviderRow) -> tuple[str, ...]:
+    return tuple(n for n in (row.api_key_env, *(row.api_key_envs or ())) if n)
 
 
 def _provider(row: ProviderRow, secrets: tuple[Any, ...]) -> Provider:
@@ -203,10 +235,10 @@ def _facts(row: ModelRow) -> ModelFacts | None:
     )
 
 
-def _demo(rows: Sequence[ModelRow]) -> Catalogue:
+def _demo_models(rows: Sequence[ModelRow]) -> tuple[Model, ...]:
     """The demo answers for every id of the catalogue, under that id, for nothing."""
     models = {row.id: _model(row) for row in reversed(rows)}
-    served = [
+    return tuple(
         attrs.evolve(
             model,
             provider=DEMO.id,
@@ -215,8 +247,7 @@ def _demo(rows: Sequence[ModelRow]) -> Catalogue:
             price_completion=0.0,
         )
         for model in reversed(models.values())
-    ]
-    return Catalogue((DEMO,), (), tuple(served), demo=True)
+    )
 
 
 # --- what does not fit together ----------------------------------------------------------

@@ -60,6 +60,7 @@ __all__ = [
     "load",
     "merged_models",
     "merged_providers",
+    "read",
     "read_tables",
 ]
 
@@ -97,13 +98,30 @@ def load(
     admin_listen: str | None = None,
     searched: tuple[Path, ...] = SEARCHED,
 ) -> Config:
-    """Reads the file that `find` gives; raises ConfigError with all that is wrong.
+    """As `read`, but raises ConfigError where anything is wrong."""
+    config, problems = read(
+        path, environ, listen=listen, admin_listen=admin_listen, searched=searched
+    )
+    if problems:
+        raise ConfigError(problems)
+    return config
 
-    `listen` and `admin_listen` are the command line's and win over the file's.
+
+def read(
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    listen: str | None = None,
+    admin_listen: str | None = None,
+    searched: tuple[Path, ...] = SEARCHED,
+) -> tuple[Config, list[str]]:
+    """Reads the file that `find` gives: what could be understood, and what is wrong.
+
+    `listen` and `admin_listen` are the command line's and win over the file's. Raises
+    ConfigError where the file cannot be read or is not TOML.
     """
     path = find(path, searched)
-    tables = read_toml(path) if path else {}
-    rows, problems = read_tables(tables)
+    rows, problems = read_tables(read_toml(path) if path else {})
     server: Server = rows.pop("server", Server())
     try:
         if listen is not None:
@@ -117,13 +135,11 @@ def load(
         problems.append(f"--admin-listen: {exc}")
     key_rows: tuple[KeyRow, ...] = rows.pop("keys", ())
     keys = _keys(key_rows, environ, problems)
-    if not any(problem.startswith(("keys", "server")) for problem in problems):
+    if not any(problem.startswith(("keys", "server", ENV_KEY)) for problem in problems):
         problems += _exposed(server, key_rows, keys, environ)
     problems += _ports(server)
     problems += _duplicates(rows.get("providers", ()), rows.get("models", ()))
-    if problems:
-        raise ConfigError(problems)
-    return Config(server=server, keys=keys, path=path, **rows)
+    return Config(server=server, keys=keys, path=path, **rows), problems
 
 
 def _keys(

@@ -115,6 +115,13 @@ def day(value: object) -> datetime.date:
     return value
 
 
+def name(value: object) -> str:
+    """What a person reads in logs and tables: one line, not too long."""
+    if not (isinstance(value, str) and value.isprintable() and 0 < len(value) <= 100):
+        raise _wrong(value, "a name of 1 to 100 printable characters")
+    return value
+
+
 def _wrong(value: object, right: str) -> ValueError:
     return ValueError(f"found {shown(value)}, needs {right}")
 
@@ -213,10 +220,7 @@ Positive = Annotated[float, _positive]
 Moment = Annotated[datetime.datetime, moment]
 Day = Annotated[datetime.date, day]
 Port = Annotated[Listen, Listen.parse]
-Name = Annotated[
-    str,
-    _pattern(r"[^\s\x00-\x1f](?:.{0,98}\S)?", "a name of 1 to 100 characters"),
-]
+Name = Annotated[str, name]
 Id = Annotated[
     str,
     _pattern(r"[a-z0-9][a-z0-9._-]*", 'lower-case letters, digits and dashes: "acme"'),

@@ -1,0 +1,69 @@
+"""The command line: which sub-commands there are, and what an exit code means.
+
+0 done, 1 failed, 2 called wrongly, 78 the configuration cannot be used (sysexits.h).
+A command's module is imported when that command is used, so that `lowproxy keys new`
+does not wait for a web server to load.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from lowproxy import __version__
+from lowproxy.errors import ConfigError
+
+EXIT_CONFIG = 78
+EXIT_INTERRUPTED = 130
+
+# Each is a module of this package with `add_arguments(parser)` and `run(args) -> int`.
+COMMANDS = {
+    "serve": "run the gateway",
+    "check": "say what is wrong with a configuration, or what it would do",
+    "models": "list the models that can be asked for",
+    "explain": "say where a request would go, and why",
+    "chat": "ask a running gateway something, and see what the answer cost",
+    "keys": "make keys for callers",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    named = next((word for word in argv if not word.startswith("-")), None)
+    args = _parser(named).parse_args(argv)
+    try:
+        code = int(args.run(args))
+        sys.stdout.flush()  # here, where a reader who left can still be noticed
+    except ConfigError as exc:
+        print("lowproxy: the configuration cannot be used:", file=sys.stderr)
+        for problem in exc.problems:
+            print(f"  {problem}", file=sys.stderr)
+        return EXIT_CONFIG
+    except BrokenPipeError:
+        # `lowproxy models | head`: the reader has what it wants.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return code
+
+
+def _parser(named: str | None) -> argparse.ArgumentParser:
+    """All commands by name, with the arguments of the one that is used."""
+    parser = argparse.ArgumentParser(
+        prog="lowproxy",
+        description="LowRouter, a carbon-aware gateway for OpenAI-compatible APIs.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"lowproxy {__version__}"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name == named:
+            module = importlib.import_module(f"lowproxy.cli.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser

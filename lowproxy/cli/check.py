@@ -1,0 +1,92 @@
+"""`lowproxy check`: what is wrong with a configuration, or what it would do."""
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from lowproxy.catalogue import Catalogue, open_config
+from lowproxy.config import Config
+from lowproxy.core.access import ApiKey
+from lowproxy.core.upstreams import region_matches
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--config", type=Path, metavar="FILE")
+    parser.add_argument("--listen", metavar="HOST:PORT")
+    parser.add_argument("--admin-listen", metavar="HOST:PORT")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the summary; raises ConfigError where something is wrong."""
+    config, catalogue = open_config(
+        args.config, os.environ, listen=args.listen, admin_listen=args.admin_listen
+    )
+    for line in summary(config, catalogue):
+        print(line)
+    return 0
+
+
+def summary(config: Config, catalogue: Catalogue) -> Iterator[str]:
+    """What a gateway with this configuration would do; no credential is in it."""
+    yield f"configuration  {config.path or 'none found: built-in defaults'}"
+    yield f"listen         {config.server.listen}"
+    yield f"admin          {config.server.admin_listen}"
+    yield f"keys           {', '.join(map(_key, config.keys)) or 'none: one is made at start'}"
+    if catalogue.demo:
+        catalogue = catalogue.demo_rows("http://127.0.0.1")
+        yield "providers      no provider key in the environment: the embedded demo"
+    else:
+        yield "providers"
+    yield from _providers(catalogue)
+    ids = {model.id for model in catalogue.models}
+    yield f"models         {len(ids)}"
+    auto = [name for name in config.auto.models if name in ids]
+    yield f"auto           {', '.join(auto) or 'any of them'}"
+    for note in _notes(config, catalogue):
+        yield f"note: {note}"
+
+
+def _key(key: ApiKey) -> str:
+    limits = [*key.models, *key.providers, *([key.region] if key.region else [])]
+    off = [] if key.enabled else ["disabled"]
+    return f"{key.name} ({'; '.join(limits + off)})" if limits + off else key.name
+
+
+def _providers(catalogue: Catalogue) -> Iterator[str]:
+    width = max((len(each.id) for each in catalogue.providers), default=0)
+    for provider in catalogue.providers:
+        regions = dict.fromkeys(
+            each.region for each in catalogue.endpoints if each.provider == provider
+        )
+        count = sum(model.provider == provider.id for model in catalogue.models)
+        held = len(provider.credentials)
+        credential = {0: "without a key", 1: "key found"}.get(
+            held, f"{held} keys found"
+        )
+        where = ", ".join(regions)
+        yield f"  {provider.id:{width}}  {where}; {credential}; {count} models"
+
+
+def _notes(config: Config, catalogue: Catalogue) -> Iterator[str]:
+    """What is allowed and probably not meant."""
+    ids = {model.id for model in catalogue.models}
+    for name in config.auto.models:
+        if name not in ids:
+            yield f"auto.models: {name} is known, but no provider in use serves it"
+    served = {model.provider for model in catalogue.models}
+    for provider in catalogue.providers:
+        if provider.id not in served:
+            yield f"the provider {provider.id} has no [[models]] row, so it gets nothing"
+    regions = {endpoint.region for endpoint in catalogue.endpoints}
+    for key in config.keys:
+        pin = key.region
+        if pin and not any(region_matches(region, pin) for region in regions):
+            yield f"the key {key.name} is pinned to {pin}, where nothing is served"
+    if catalogue.dormant and config.catalogue.enabled:
+        names = ", ".join(
+            f"{provider} ({' or '.join(variables)})"
+            for provider, variables in catalogue.dormant.items()
+        )
+        yield f"known, and not in use without a key: {names}"
