@@ -547,7 +547,7 @@ static char *make_request(const char *file, size_t *len) {
     int head_len = asprintf(
         &all,
         "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: application/json\r\n"
-        "Accept-Encoding: identity\r\nContent-Type: application/json\r\n%s"
+        "Accept-Encoding: gzip, deflate\r\nContent-Type: application/json\r\n%s"
         "User-Agent: OpenAI/Python 2.0.0\r\nX-Stainless-Arch: x64\r\nX-Stainless-Lang: python\r\n"
         "X-Stainless-OS: Linux\r\nX-Stainless-Package-Version: 2.0.0\r\n"
         "X-Stainless-Retry-Count: 0\r\nX-Stainless-Runtime: CPython\r\nContent-Length: %zu\r\n\r\n",

@@ -1,0 +1,1 @@
+"""Measurements of the gateway: load, single stages, counts."""

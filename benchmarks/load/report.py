@@ -1,0 +1,173 @@
+"""Markdown tables from raw files. Nothing is measured here."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.load.bars import BARS
+from benchmarks.load.figures import (
+    Run,
+    calls_per_event,
+    kib_per_stream,
+    waits_per_event,
+)
+
+MARK = re.compile(r"(<!-- tables: ([^>]*?) -->\n).*?(<!-- /tables -->)", re.DOTALL)
+
+
+def tables(files: list[dict[str, Any]]) -> str:
+    """All tables of one run, or of several taken on one machine as if they were one."""
+    run = Run(files)
+    parts = [head(files), bars(run)]
+    for name, workload in run.workloads.items():
+        parts.append(syscalls(run, name) if workload["syscalls"] else cost(run, name))
+    parts += [memory(run)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def renewed(text: str, results: Path) -> str:
+    """The text with the tables between its marks made anew from the files the marks name."""
+
+    def again(match: re.Match[str]) -> str:
+        names = match[2].split()
+        files = [json.loads((results / name).read_text()) for name in names]
+        return f"{match[1]}\n{tables(files)}\n{match[3]}"
+
+    return MARK.sub(again, text)
+
+
+def spread(values: Iterable[float], digits: int = 1) -> str:
+    """Median and range, `12.3 (11.0-14.8)`; a dash where there is nothing."""
+    found = sorted(values)
+    if not found:
+        return "-"
+    middle = f"{median(found):.{digits}f}"
+    if len(found) == 1:
+        return middle
+    return f"{middle} ({found[0]:.{digits}f}-{found[-1]:.{digits}f})"
+
+
+def table(header: list[str], rows: Iterable[list[str]]) -> str:
+    """A markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+# ---- the tables ----
+
+
+def head(files: list[dict[str, Any]]) -> str:
+    """Machine, versions and commit of each file, once where they are the same."""
+    told = []
+    for file in files:
+        m, v = file["machine"], file["versions"]
+        kind = "virtual cores" if m["virtual"] else "cores"
+        named = ", ".join(f"{name} {value}" for name, value in v.items() if value)
+        told.append(
+            f"{file['date']}, commit {file['commit']}, {len(file['rounds'])} rounds. "
+            f"{m['cores']} {kind} of {m['cpu']}, {m['memory_gib']} GiB; {m['system']}, "
+            f"Linux {m['kernel']}. {named}."
+        )
+    return "\n\n".join(dict.fromkeys(told))
+
+
+def bars(run: Run) -> str:
+    """The gateway against its bounds; empty where it did not take part."""
+    rows = []
+    for bar in BARS:
+        values = bar.figures(run)
+        if values:
+            worst = "over" if median(values) > bar.must else "within"
+            verdict = "goal met" if median(values) <= bar.goal else worst
+            must, goal = f"{bar.must:g}{bar.unit}", f"{bar.goal:g}{bar.unit}"
+            rows.append([bar.what, must, goal, spread(values, bar.digits), verdict])
+    if not rows:
+        return ""
+    header = ["bounds", "must be at most", "goal", "measured", "verdict"]
+    return "### Bounds\n\n" + table(header, rows)
+
+
+def cost(run: Run, name: str) -> str:
+    """CPU, ratio, times and errors of one workload for every proxy."""
+    workload = run.workloads[name]
+    unit, times = workload["unit"], workload["times"]
+    rate = "events_per_s" if unit == "event" else "answers_per_s"
+    header = ["proxy", f"CPU us/{unit}", "x nginx", f"{unit}s/s", "core busy"]
+    header += [f"{times.replace('_', ' ')}: p50", "p90", "p99", "p99.9"]
+    header += ["resident MiB", "errors"]
+    rows = [
+        [
+            proxy,
+            spread(run.at(proxy, name, "cpu_us")),
+            spread(run.ratios(proxy, name, "cpu_us"), 2),
+            spread(run.at(proxy, name, rate), 0),
+            spread(run.at(proxy, name, "cpu_busy"), 2),
+            spread(run.at(proxy, name, f"{times}.p50"), 0),
+            spread(run.at(proxy, name, f"{times}.p90"), 0),
+            spread(run.at(proxy, name, f"{times}.p99"), 0),
+            spread(run.at(proxy, name, f"{times}.p999"), 0),
+            spread(kib / 1024 for kib in run.at(proxy, name, "during_kib")),
+            errors(run, proxy, name),
+        ]
+        for proxy in run.proxies
+        if run.at(proxy, name, rate)
+    ]
+    return f"### {name}: {workload['what']}\n\n" + table(header, rows) if rows else ""
+
+
+def errors(run: Run, proxy: str, workload: str) -> str:
+    """What went wrong over all rounds: `0`, or each kind with its number."""
+    kinds: Counter[str] = Counter()
+    for one in run.rounds:
+        load = run.load(one, proxy, workload) or {}
+        kinds.update(load.get("errors", {}))
+        kinds["with_retry_after"] += load.get("retry_after", 0)
+    told = [f"{number} {kind}" for kind, number in kinds.items() if number]
+    return ", ".join(told) or "0"
+
+
+def syscalls(run: Run, name: str) -> str:
+    """System calls per event, the frequent ones by name."""
+    rows = []
+    for proxy in run.proxies:
+        loads = [x for one in run.rounds if (x := run.load(one, proxy, name))]
+        if not loads:
+            continue
+        names = dict.fromkeys(call for load in loads for call in load["syscalls"])
+        shares = {
+            call: median(x["syscalls"].get(call, 0) / x["events"] for x in loads)
+            for call in names
+        }
+        which = [f"{call} {share:.3f}" for call, share in shares.items()]
+        often = [told for told in which if not told.endswith(("0.000", "0.001"))]
+        calls, waits = calls_per_event, waits_per_event
+        row = [proxy, *(spread(run.each(proxy, name, f), 3) for f in (calls, waits))]
+        rows.append(
+            [*row, spread(run.at(proxy, name, "events_per_s"), 0), ", ".join(often)]
+        )
+    if not rows:
+        return ""
+    header = ["proxy", "calls per event", "waits per event", "events/s", "which"]
+    return f"### {name}: {run.workloads[name]['what']}\n\n" + table(header, rows)
+
+
+def memory(run: Run) -> str:
+    """Resident memory: started, after the first requests, at most; and per open stream."""
+    header = ["proxy", "fresh MiB", "idle MiB", "peak MiB"]
+    many = [n for n in run.workloads if n.partition("@")[0] == "S3"]
+    header += [f"KiB per stream, {n}" for n in many]
+    rows = []
+    for proxy in run.proxies:
+        visits = [one[proxy] for one in run.rounds if "idle_kib" in one.get(proxy, {})]
+        if not visits:
+            continue
+        row = [proxy]
+        for field in ("fresh_kib", "idle_kib", "peak_kib"):
+            row.append(spread(visit[field] / 1024 for visit in visits))
+        row += [spread(run.each(proxy, name, kib_per_stream)) for name in many]
+        rows.append(row)
+    return "### Memory\n\n" + table(header, rows) if rows else ""
