@@ -75,20 +75,20 @@ WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select")
 
 def calls_per_event(load: Load) -> float | None:
     """System calls in the window, waits apart, for each event in it."""
-    calls = load.get("syscalls")
-    if not calls or not load["events"]:
-        return None
-    return sum(n for call, n in calls.items() if call not in WAITS) / float(
-        load["events"]
-    )
+    return _per_event(load, lambda call: call not in WAITS)
 
 
 def waits_per_event(load: Load) -> float | None:
     """Waits of the event loop for each event."""
-    calls = load.get("syscalls")
+    return _per_event(load, lambda call: call in WAITS)
+
+
+def _per_event(load: Load, chosen: Callable[[str], bool]) -> float | None:
+    calls: dict[str, int] | None = load.get("syscalls")
     if not calls or not load["events"]:
         return None
-    return sum(calls.get(call, 0) for call in WAITS) / float(load["events"])
+    number = sum(number for call, number in calls.items() if chosen(call))
+    return number / float(load["events"])
 
 
 def kib_per_stream(load: Load) -> float | None:

@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -203,11 +204,11 @@ def call(
     """Run the load generator once and give its figures, with cost and memory added."""
     command = _command(where, proxy, load, at, pids)
     trace = where.folder / "strace.log"
-    watching = (
-        syscalls.traced(pids, trace) if load.syscalls else contextlib.nullcontext()
-    )
     if load.syscalls and process.find("strace") is None:
         return {"failed": "strace is not installed"}
+    watching: AbstractContextManager[None] = contextlib.nullcontext()
+    if load.syscalls:
+        watching = syscalls.traced(pids, trace, where.proxy_core)
     before_kib = process.memory_kib(pids)
     with watching, _memory_during(load, pids) as during:
         limit_s = (load.warm_ms + load.window_ms) / 1000 + 60
