@@ -22,7 +22,7 @@ def eco_fields(impact: EcoImpact, full: bool = False) -> dict[str, Any]:
     if full:
         fields.update(_provenance(impact))
     elif DEMO in impact.notes:
-        fields["notes"] = list(impact.notes)
+        fields["notes"] = [DEMO]
     return fields
 
 

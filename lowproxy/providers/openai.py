@@ -54,14 +54,19 @@ class OpenAI:
         )
 
     def failure(
-        self, candidate: Candidate, status: int, fields: Mapping[str, str], body: bytes
+        self,
+        candidate: Candidate,
+        status: int,
+        fields: Mapping[str, str],
+        body: bytes,
+        now: datetime,
     ) -> UpstreamError:
         """400, 413, 415, 422 and 429 are the caller's own; the rest is ours or the upstream's to fix."""
         name = candidate.endpoint.id
         if status in _CALLERS:
             return UpstreamRefusedError(status, _error_object(body, candidate))
         if status == 429:
-            wait_s = retry_after_s(fields.get("retry-after"))
+            wait_s = retry_after_s(fields.get("retry-after"), now)
             return UpstreamRateLimitedError(
                 f"{name} answered 429 (rate limit)", retry_after_s=wait_s
             )
@@ -82,7 +87,7 @@ class OpenAI:
         return UpstreamStatusError(f"{name} answered an error{told} under status 200")
 
 
-def retry_after_s(value: str | None, now: datetime | None = None) -> float | None:
+def retry_after_s(value: str | None, now: datetime) -> float | None:
     """Seconds from a Retry-After field: a number or a date (RFC 9110, section 10.2.3). None if neither."""
     if value is None:
         return None
@@ -96,7 +101,7 @@ def retry_after_s(value: str | None, now: datetime | None = None) -> float | Non
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - now).total_seconds()) if now else None
+    return max(0.0, (at - now).total_seconds())
 
 
 def _error_object(body: bytes, candidate: Candidate) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a wire dialect has to offer: how to dress a request, and how to read what came back."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 import attrs
@@ -29,7 +30,12 @@ class Dialect(Protocol):
         """The request for one candidate; `fields` are the caller's header fields."""
 
     def failure(
-        self, candidate: Candidate, status: int, fields: Mapping[str, str], body: bytes
+        self,
+        candidate: Candidate,
+        status: int,
+        fields: Mapping[str, str],
+        body: bytes,
+        now: datetime,
     ) -> UpstreamError:
         """What an answer that is not a success means, and whose fault it is."""
 

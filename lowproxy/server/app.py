@@ -1,0 +1,143 @@
+"""The composition root: configuration in, a running gateway out. The only place that knows every part."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import attrs
+import structlog
+from aiohttp import web
+
+from lowproxy.catalogue import Catalogue, build_pool
+from lowproxy.config import Config, Listen
+from lowproxy.core.eco_methods import DEFAULT, find_method
+from lowproxy.core.health import Health
+from lowproxy.demo import running_demo
+from lowproxy.errors import ConfigError
+from lowproxy.grid.annual import AnnualGrid
+from lowproxy.grid.model_table import load_models
+from lowproxy.metrics import Metrics
+from lowproxy.server.admin import admin_app
+from lowproxy.server.door import make_door
+from lowproxy.server.parts import Parts
+from lowproxy.server.scales import Scales
+from lowproxy.server.wire import Server
+from lowproxy.store.keys import KeyStore
+from lowproxy.transport.dispatch import Dispatch
+from lowproxy.transport.public import running_client
+
+log = structlog.get_logger("lowproxy.app")
+
+BACKLOG = 4096
+
+
+@attrs.frozen
+class Gateway:
+    """A gateway that is up: its parts, and where it really listens (port 0 resolved)."""
+
+    parts: Parts
+    catalogue: Catalogue
+    listen: Listen
+    admin_listen: Listen
+
+
+@asynccontextmanager
+async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway]:
+    """Starts every part in order, stops them in reverse.
+
+    `config.keys` holds at least one key. Raises ConfigError where a port cannot be opened.
+    """
+    async with AsyncExitStack() as stack:
+        if catalogue.demo:
+            models = [model.id for model in catalogue.models]
+            catalogue = catalogue.demo_rows(
+                await stack.enter_async_context(running_demo(models))
+            )
+        client = await stack.enter_async_context(running_client(config.timeouts))
+        scales = make_scales(config)
+        health = Health()
+        parts = Parts(
+            config=config,
+            keys=KeyStore(config.keys),
+            pool=build_pool(catalogue, scales.typical, config.auto.models),
+            health=health,
+            dispatch=Dispatch(client, health, config.timeouts, time.monotonic),
+            scales=scales,
+            metrics=Metrics(),
+            pick=pick,
+        )
+        admin = await stack.enter_async_context(
+            _admin(parts, config.server.admin_listen)
+        )
+        api = await stack.enter_async_context(_api(parts, config.server.listen))
+        yield Gateway(parts, catalogue, api, admin)
+
+
+def make_scales(config: Config) -> Scales:
+    """The scales for the configured methodology. Raises ConfigError where there is no such one."""
+    try:
+        method = (
+            find_method(config.eco.methodology) if config.eco.methodology else DEFAULT
+        )
+    except KeyError as exc:
+        raise ConfigError([f"eco.methodology: {exc.args[0]}"]) from None
+    return Scales(method, load_models(), AnnualGrid.load())
+
+
+def pick(user: str | None, n: int) -> int:
+    """One of n equals: the same for the same user while the process runs, else any."""
+    return hash(user) % n if user else random.randrange(n)
+
+
+def not_ready(parts: Parts) -> str | None:
+    """Why requests should go elsewhere, or None."""
+    if parts.draining:
+        return "draining"
+    return None if parts.pool.by_model else "no model can be served"
+
+
+@asynccontextmanager
+async def _api(parts: Parts, listen: Listen) -> AsyncIterator[Listen]:
+    server = Server(make_door(parts))
+    loop = asyncio.get_running_loop()
+    try:
+        listening = await loop.create_server(
+            server, listen.host, listen.port, backlog=BACKLOG
+        )
+    except OSError as exc:
+        raise ConfigError(
+            [f"server.listen: {listen} cannot be opened: {exc.strerror}"]
+        ) from None
+    try:
+        yield Listen(listen.host, listening.sockets[0].getsockname()[1])
+    finally:
+        await _drain(parts, server, listening)
+
+
+async def _drain(parts: Parts, server: Server, listening: asyncio.Server) -> None:
+    """No new connections; those that are busy may finish within `drain_s`, then they are closed."""
+    parts.draining = True
+    listening.close()
+    server.pre_shutdown()
+    await server.shutdown(parts.config.timeouts.drain_s or None)
+
+
+@asynccontextmanager
+async def _admin(parts: Parts, listen: Listen) -> AsyncIterator[Listen]:
+    runner = web.AppRunner(
+        admin_app(lambda: not_ready(parts), parts.metrics), access_log=None
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, listen.host, listen.port)
+        try:
+            await site.start()
+        except OSError as exc:
+            raise ConfigError(
+                [f"server.admin_listen: {listen} cannot be opened: {exc.strerror}"]
+            ) from None
+        yield Listen(listen.host, runner.addresses[0][1])
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,96 @@
+"""Where every API request comes in and where it is written down, whatever happens between."""
+
+import asyncio
+from functools import partial
+
+import orjson
+import structlog
+from aiohttp import web
+
+from lowproxy.core.headers import bearer
+from lowproxy.errors import LowproxyError, OverloadedError, UpstreamRefusedError
+from lowproxy.server import books, endpoints
+from lowproxy.server.exchange import Exchange
+from lowproxy.server.parts import Parts
+from lowproxy.server.wire import Handler, send
+
+log = structlog.get_logger("lowproxy.door")
+
+
+def make_door(parts: Parts) -> Handler:
+    """The handler for `wire.Server`."""
+    return partial(door, parts)
+
+
+async def door(parts: Parts, request: web.BaseRequest) -> web.StreamResponse:
+    """Opens the exchange, finds the endpoint, answers failures, writes everything down."""
+    exchange = Exchange.begin(request.method)
+    parts.metrics.open_requests.inc()
+    try:
+        return await _serve(parts, request, exchange)
+    except LowproxyError as failure:
+        return _answer(request, exchange, failure)
+    except (asyncio.CancelledError, ConnectionError):
+        # The caller is gone. What it had been sent is partial; nothing is closed.
+        exchange.outcome = (
+            "partial" if exchange.first_byte is not None else "client_closed"
+        )
+        exchange.http_status = exchange.http_status or 499
+        raise
+    except Exception as exc:  # noqa: BLE001 - the caller is owed an answer, the books a line
+        # A bug of ours. Its text may quote the request, so only the type and the place are logged.
+        log.error(
+            "bug",
+            generation_id=exchange.generation_id,
+            kind=type(exc).__name__,
+            at=_place(exc),
+        )
+        return _answer(
+            request,
+            exchange,
+            LowproxyError(f"internal error; quote {exchange.generation_id}"),
+        )
+    finally:
+        parts.metrics.open_requests.dec()
+        books.write_down(parts, exchange)
+
+
+async def _serve(
+    parts: Parts, request: web.BaseRequest, exchange: Exchange
+) -> web.StreamResponse:
+    endpoint = endpoints.find(request.path)
+    exchange.endpoint = endpoint.name
+    handle = endpoints.handler(endpoint, request.method)
+    exchange.key = parts.keys.identify(bearer(request.headers), exchange.created_at)
+    if parts.draining:
+        raise OverloadedError("this gateway is shutting down", retry_after_s=1)
+    return await handle(parts, request, exchange)
+
+
+def _answer(
+    request: web.BaseRequest, exchange: Exchange, failure: LowproxyError
+) -> web.StreamResponse:
+    status = (
+        failure.refused_status
+        if isinstance(failure, UpstreamRefusedError)
+        else failure.status
+    )
+    exchange.failed(failure, status)
+    fields = [*exchange.answer_fields(), *failure.headers().items()]
+    # A body that was not read to its end would be taken for the next request.
+    return send(
+        request,
+        status,
+        fields,
+        orjson.dumps(failure.body()),
+        close=not request.content.is_eof(),
+    )
+
+
+def _place(exc: BaseException) -> str:
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "unknown"
+    return f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"

@@ -1,0 +1,74 @@
+"""The table of the API's paths. To add one: its handler, and a line here."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import attrs
+from aiohttp import web
+
+from lowproxy.errors import MethodNotAllowedError, UnknownPathError
+from lowproxy.server.exchange import Exchange
+from lowproxy.server.listing import get_model, list_models, list_providers
+from lowproxy.server.parts import Parts
+from lowproxy.server.proxy import chat_completions
+
+Handle = Callable[[Parts, web.BaseRequest, Exchange], Awaitable[web.StreamResponse]]
+
+PREFIXES = ("/api/v1", "/v1")
+
+
+@attrs.frozen
+class Endpoint:
+    """One path: its name in metrics, and a handler per method."""
+
+    name: str
+    methods: Mapping[str, Handle]
+
+
+ENDPOINTS: dict[str, Endpoint] = {
+    "/chat/completions": Endpoint("chat", {"POST": chat_completions}),
+    "/models": Endpoint("models", {"GET": list_models}),
+    "/models/{id}": Endpoint("model", {"GET": get_model}),
+    "/providers": Endpoint("providers", {"GET": list_providers}),
+}
+
+# Of the contract, and not built yet: said so rather than left to guess.
+NOT_YET = frozenset(
+    (
+        "/completions",
+        "/embeddings",
+        "/responses",
+        "/anthropic/v1/messages",
+        "/anthropic/v1/messages/count_tokens",
+        "/route",
+        "/eco/methodologies",
+        "/generation",
+        "/credits",
+        "/key",
+        "/openapi.json",
+    )
+)
+
+
+def find(path: str) -> Endpoint:
+    """The endpoint at a decoded path. Raises UnknownPathError."""
+    inner = next((path[len(p) :] for p in PREFIXES if path.startswith(p + "/")), None)
+    if inner is not None:
+        endpoint = ENDPOINTS.get(inner)
+        if endpoint is None and inner.startswith("/models/"):
+            endpoint = ENDPOINTS["/models/{id}"]
+        if endpoint is not None:
+            return endpoint
+        if inner in NOT_YET:
+            raise UnknownPathError(f"{inner[:80]} is not served by this version")
+    raise UnknownPathError(
+        "no such path; the API is under /api/v1, for example POST /api/v1/chat/completions"
+    )
+
+
+def handler(endpoint: Endpoint, method: str) -> Handle:
+    """The handler for a method; HEAD is answered like GET. Raises MethodNotAllowedError."""
+    found = endpoint.methods.get("GET" if method == "HEAD" else method)
+    if found is None:
+        allow = ", ".join(sorted(endpoint.methods))
+        raise MethodNotAllowedError(f"this path takes {allow}", allow=allow)
+    return found

@@ -1,0 +1,101 @@
+"""The notebook of one request: opened at the door, filled on the way, read when the books are written."""
+
+import secrets
+import time
+
+import attrs
+
+from lowproxy.core.access import ApiKey
+from lowproxy.core.eco import EcoImpact
+from lowproxy.core.record import UsageRecord
+from lowproxy.core.routing import RouteDecision
+from lowproxy.core.upstreams import Candidate
+from lowproxy.core.usage import Usage
+from lowproxy.errors import LowproxyError
+from lowproxy.transport.dispatch import Attempt
+
+
+@attrs.define
+class Exchange:
+    """What is known of the request so far. Only its own handler writes here."""
+
+    generation_id: str
+    created_at: float
+    began: float  # on the monotonic clock, as first_byte and now
+    is_post: bool
+    endpoint: str = "unknown"
+    key: ApiKey | None = None
+    requested_model: str | None = None
+    streamed: bool = False
+    decision: RouteDecision | None = None
+    attempts: list[Attempt] = attrs.field(factory=list)
+    candidate: Candidate | None = None
+    http_status: int = 0
+    outcome: str = "ok"
+    error: str | None = None
+    first_byte: float | None = None
+    usage: Usage | None = None
+    impact: EcoImpact | None = None
+    unreadable_events: int = 0
+
+    @classmethod
+    def begin(cls, method: str) -> "Exchange":
+        """Opens the notebook."""
+        return cls(
+            generation_id="gen_" + secrets.token_urlsafe(18),
+            created_at=time.time(),
+            began=time.monotonic(),
+            is_post=method == "POST",
+        )
+
+    def answer_fields(self) -> list[tuple[str, str]]:
+        """Our own header fields for an answer given now."""
+        fields = (
+            [("X-LowRouter-Generation-ID", self.generation_id)] if self.is_post else []
+        )
+        if self.candidate is not None:
+            fields.append(("X-LowRouter-Provider", self.candidate.endpoint.provider.id))
+            fields.append(("X-LowRouter-Region", self.candidate.endpoint.region))
+        return fields
+
+    def decided(self, decision: RouteDecision) -> None:
+        """A route was chosen."""
+        self.decision = decision
+        self.candidate = decision.chosen
+
+    def failed(self, failure: LowproxyError, status: int) -> None:
+        """The request ends with this failure."""
+        self.http_status = self.http_status or status
+        self.error = failure.code
+        self.outcome = {"downstream": "client_error", "upstream": "upstream_error"}.get(
+            failure.side, "gateway_error"
+        )
+
+    def record(self) -> UsageRecord:
+        """The row for the books, as of now."""
+        now = time.monotonic()
+        candidate = self.candidate
+        latency = self.first_byte - self.began if self.first_byte is not None else None
+        return UsageRecord(
+            generation_id=self.generation_id,
+            created_at=self.created_at,
+            completed_at=time.time(),
+            endpoint=self.endpoint,
+            http_status=self.http_status,
+            status=self.outcome,
+            error=self.error,
+            key_id=self.key.name if self.key else None,
+            requested_model=self.requested_model,
+            resolved_model=candidate.model.id if candidate else None,
+            provider=candidate.endpoint.provider.id if candidate else None,
+            region=candidate.endpoint.region if candidate else None,
+            streamed=self.streamed,
+            latency_ms=latency * 1000 if latency is not None else None,
+            duration_ms=(now - self.began) * 1000,
+            usage=self.usage,
+            impact=self.impact,
+            attempts=tuple(
+                (attempt.candidate, attempt.outcome) for attempt in self.attempts
+            ),
+            unreadable_events=self.unreadable_events,
+        )

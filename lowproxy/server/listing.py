@@ -1,0 +1,176 @@
+"""What can be asked for and who serves it: `GET /models`, `/models/{id}`, `/providers`."""
+
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+from aiohttp import web
+
+from lowproxy.core.access import ApiKey
+from lowproxy.core.eco_block import six
+from lowproxy.core.upstreams import PSEUDO_MODELS, Candidate, region_matches
+from lowproxy.errors import UnknownModelError
+from lowproxy.server.exchange import Exchange
+from lowproxy.server.parts import Parts
+from lowproxy.server.wire import send
+
+# OpenAI's list has a date of creation, ours has none to give: the epoch, as for its oldest models.
+_CREATED = 0
+_PSEUDO = {
+    "lowrouter/auto": "the best of the pool for the request: carbon, then price",
+    "lowrouter/auto-cheap": "the cheapest of the pool for the request: price, then carbon",
+}
+
+
+async def list_models(
+    parts: Parts, request: web.BaseRequest, exchange: Exchange
+) -> web.StreamResponse:
+    """`GET /models`: what this key can route now, the pseudo-models first."""
+    rows = [_pseudo_row(name, parts, exchange) for name in PSEUDO_MODELS]
+    for model_id in sorted(parts.pool.by_model):
+        candidates = _allowed(exchange.key, parts.pool.by_model[model_id])
+        if candidates:
+            rows.append(_row(model_id, candidates))
+    return _send(request, exchange, {"object": "list", "data": rows})
+
+
+async def get_model(
+    parts: Parts, request: web.BaseRequest, exchange: Exchange
+) -> web.StreamResponse:
+    """`GET /models/{id}`: one row of the list; the id may hold a slash, plain or as %2F."""
+    model_id = unquote(request.path.partition("/models/")[2])
+    if model_id in PSEUDO_MODELS:
+        return _send(request, exchange, _pseudo_row(model_id, parts, exchange))
+    candidates = _allowed(exchange.key, parts.pool.by_model.get(model_id, ()))
+    if not candidates:
+        raise UnknownModelError(
+            "no such model for this key; GET /api/v1/models lists those there are",
+            param="model",
+        )
+    return _send(request, exchange, _row(model_id, candidates))
+
+
+async def list_providers(
+    parts: Parts, request: web.BaseRequest, exchange: Exchange
+) -> web.StreamResponse:
+    """`GET /providers`: upstreams, where they serve, their health, the grid there."""
+    resting = parts.health.resting(exchange.began)
+    rows: dict[str, dict[str, Any]] = {}
+    places: dict[str, dict[str, Any]] = {}
+    for candidates in parts.pool.by_model.values():
+        for candidate in _allowed(exchange.key, candidates):
+            endpoint = candidate.endpoint
+            row: dict[str, Any] = {"id": endpoint.provider.id, "endpoints": []}
+            provider = rows.setdefault(endpoint.provider.id, row)
+            place = places.get(endpoint.id)
+            if place is None:
+                place = places[endpoint.id] = _place(parts, candidate)
+                provider["endpoints"].append(place)
+            place["models"] += 1
+            place["resting_models"] += candidate.id in resting
+    for provider in rows.values():
+        regions = {place["region"] for place in provider["endpoints"]}
+        provider["regions"] = sorted(regions)
+    data = [rows[name] for name in sorted(rows)]
+    return _send(request, exchange, {"object": "list", "data": data})
+
+
+def _place(parts: Parts, candidate: Candidate) -> dict[str, Any]:
+    endpoint = candidate.endpoint
+    grid = parts.scales.reading(endpoint)
+    return {
+        "id": endpoint.id,
+        "region": endpoint.region,
+        "region_provenance": endpoint.provenance,
+        "grid": {
+            "zone": grid.zone,
+            "intensity_g_per_kwh": six(grid.grams_per_kwh),
+            "at": grid.at,
+            "source": grid.source,
+        },
+        "models": 0,
+        "resting_models": 0,
+    }
+
+
+def _allowed(key: ApiKey | None, candidates: tuple[Candidate, ...]) -> list[Candidate]:
+    assert key is not None, "the door lets nobody in without a key"
+    return [
+        c
+        for c in candidates
+        if key.allows_model(c.model.id)
+        and key.allows_provider(c.endpoint.provider.id)
+        and (key.region is None or region_matches(c.endpoint.region, key.region))
+    ]
+
+
+def _row(model_id: str, candidates: list[Candidate]) -> dict[str, Any]:
+    model = candidates[0].model
+    grams = [c.carbon_g_per_1k for c in candidates if c.carbon_g_per_1k is not None]
+    row: dict[str, Any] = {
+        "id": model_id,
+        "object": "model",
+        "created": _CREATED,
+        "owned_by": model_id.partition("/")[0],
+        "context_length": model.context_length,
+        "architecture": {
+            "input_modalities": ["text", "image"]
+            if "vision" in model.capabilities
+            else ["text"],
+            "output_modalities": ["text"],
+        },
+        "supported_parameters": _parameters(model.capabilities),
+        "regions": sorted({c.endpoint.region for c in candidates}),
+        "providers": sorted({c.endpoint.provider.id for c in candidates}),
+    }
+    if model.price_prompt is not None and model.price_completion is not None:
+        # OpenRouter's shape: strings, per token.
+        row["pricing"] = {
+            "prompt": _per_token(model.price_prompt),
+            "completion": _per_token(model.price_completion),
+            "currency": candidates[0].endpoint.provider.currency,
+        }
+    if grams:
+        row["eco"] = {
+            "carbon_per_1k_tokens_g": {"low": six(min(grams)), "high": six(max(grams))}
+        }
+    return row
+
+
+def _pseudo_row(name: str, parts: Parts, exchange: Exchange) -> dict[str, Any]:
+    pool = [
+        c
+        for model in parts.pool.auto
+        for c in _allowed(exchange.key, parts.pool.by_model.get(model, ()))
+    ]
+    return {
+        "id": name,
+        "object": "model",
+        "created": _CREATED,
+        "owned_by": "lowrouter",
+        "description": _PSEUDO[name],
+        "regions": sorted({c.endpoint.region for c in pool}),
+        "providers": sorted({c.endpoint.provider.id for c in pool}),
+    }
+
+
+def _parameters(capabilities: frozenset[str]) -> list[str]:
+    extra = {
+        "tools": ["tools", "tool_choice"],
+        "structured_output": ["response_format", "structured_outputs"],
+    }
+    names = ["max_tokens", "stop", "temperature", "top_p"]
+    for capability in sorted(capabilities):
+        names += extra.get(capability, [])
+    return sorted(names)
+
+
+def _per_token(per_million: float) -> str:
+    return f"{per_million / 1_000_000:.12f}".rstrip("0").rstrip(".") or "0"
+
+
+def _send(
+    request: web.BaseRequest, exchange: Exchange, value: object
+) -> web.StreamResponse:
+    exchange.http_status = 200
+    return send(request, 200, exchange.answer_fields(), orjson.dumps(value))

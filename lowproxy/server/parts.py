@@ -1,0 +1,35 @@
+"""What a request needs to find at hand: made once by `server.app`, passed to every handler."""
+
+from typing import Protocol
+
+import attrs
+
+from lowproxy.config import Config
+from lowproxy.core.health import Health
+from lowproxy.core.upstreams import Pool
+from lowproxy.metrics import Metrics
+from lowproxy.server.scales import Scales
+from lowproxy.store.keys import KeyStore
+from lowproxy.transport.dispatch import Dispatch
+
+
+class Pick(Protocol):
+    """Draws one of n equals."""
+
+    def __call__(self, user: str | None, n: int) -> int:
+        """A number below n: the same for the same user, else any."""
+
+
+@attrs.define
+class Parts:
+    """The running parts. `pool` is swapped whole when it changes; the rest stays."""
+
+    config: Config
+    keys: KeyStore
+    pool: Pool
+    health: Health
+    dispatch: Dispatch
+    scales: Scales
+    metrics: Metrics
+    pick: Pick
+    draining: bool = False

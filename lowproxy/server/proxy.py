@@ -1,0 +1,156 @@
+"""One chat completion: the steps in their order. The rooms do the work."""
+
+import asyncio
+import time
+from functools import partial
+
+import orjson
+from aiohttp import web
+
+from lowproxy.core import splice
+from lowproxy.core.chat import ChatRequest
+from lowproxy.core.eco_block import eco_fields
+from lowproxy.core.headers import DOWN, forwarded, media_type
+from lowproxy.core.routing import decide
+from lowproxy.core.tail import TailRewriter
+from lowproxy.core.upstreams import Candidate
+from lowproxy.core.usage import Usage
+from lowproxy.errors import (
+    BadRequestError,
+    BodyTimeoutError,
+    BodyTooLargeError,
+    UnsupportedMediaTypeError,
+)
+from lowproxy.server.exchange import Exchange
+from lowproxy.server.parts import Parts
+from lowproxy.server.relay import relay
+from lowproxy.server.wire import send, send_continue
+from lowproxy.transport.dispatch import Stream, Whole
+
+# English text has about four bytes to a token; only used where an upstream sends no usage.
+_BYTES_PER_TOKEN = 4
+
+_STREAM_FIELDS = [("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")]
+
+
+async def chat_completions(
+    parts: Parts, request: web.BaseRequest, exchange: Exchange
+) -> web.StreamResponse:
+    """`POST /chat/completions`."""
+    body = await read_body(
+        request, parts.config.server.max_body_bytes, parts.config.timeouts.body_s
+    )
+    chat = ChatRequest.parse(body, request.headers.get("X-LowRouter-Region"))
+    del body
+    exchange.requested_model, exchange.streamed = chat.model, chat.stream
+    assert exchange.key is not None, "the door lets nobody in without a key"
+    resting = parts.health.resting(time.monotonic())
+    pick = partial(parts.pick, chat.user)
+    decision = decide(chat, exchange.key, parts.pool, resting, pick)
+    exchange.decided(decision)
+    opened = await parts.dispatch.open(
+        decision, chat, request.headers, exchange.attempts
+    )
+    exchange.candidate = opened.candidate
+    if isinstance(opened, Whole):
+        return _whole(parts, request, opened, chat, exchange)
+    tail = TailRewriter(
+        model=opened.candidate.model.id,
+        wants_usage=chat.wants_usage,
+        annotate=partial(annotation, parts, exchange, opened.candidate),
+        prompt_tokens=chat.prompt_bytes // _BYTES_PER_TOKEN,
+    )
+    del chat  # the body is not needed while the answer streams
+    return await relay(
+        request, opened, tail, exchange, _stream_fields(opened, exchange)
+    )
+
+
+def annotation(
+    parts: Parts, exchange: Exchange, candidate: Candidate, usage: Usage | None
+) -> bytes:
+    """The JSON of the `lowrouter` object. Notes usage and impact in the exchange."""
+    fields: dict[str, object] = {
+        "generation_id": exchange.generation_id,
+        "provider": candidate.endpoint.provider.id,
+        "region": candidate.endpoint.region,
+    }
+    exchange.usage = usage
+    exchange.impact = parts.scales.weigh(candidate, usage)
+    if exchange.impact is not None:
+        fields["eco"] = eco_fields(exchange.impact, parts.config.eco.full)
+    return orjson.dumps(fields)
+
+
+async def read_body(request: web.BaseRequest, limit: int, limit_s: float) -> bytes:
+    """The decoded body; raises what the caller is to be told where it is too large, too slow or not JSON."""
+    kind = media_type(request.headers)
+    if kind and kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedMediaTypeError(
+            f"the body must be application/json, not {kind[:80]}"
+        )
+    too_large = BodyTooLargeError(
+        f"the body is over server.max_body_bytes ({limit} bytes)"
+    )
+    if (request.content_length or 0) > limit:
+        raise too_large
+    send_continue(request)
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(limit_s or None):
+            while data := await request.content.readany():
+                parts.append(data)
+                size += len(data)
+                if size > limit:
+                    raise too_large
+    except TimeoutError:
+        raise BodyTimeoutError(
+            f"the body did not arrive within timeouts.body_s ({limit_s:g} s)"
+        ) from None
+    except web.RequestPayloadError:
+        raise BadRequestError(
+            "the body does not match its length or its content encoding"
+        ) from None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _whole(
+    parts: Parts,
+    request: web.BaseRequest,
+    whole: Whole,
+    chat: ChatRequest,
+    exchange: Exchange,
+) -> web.StreamResponse:
+    """A unary answer: the upstream's JSON, `model` set and `lowrouter` added."""
+    candidate, parsed, body = whole.candidate, whole.parsed, whole.body
+    usage = Usage.read(parsed.get("usage")) or _counted(chat, parsed)
+    exchange.first_byte = time.monotonic()
+    value = annotation(parts, exchange, candidate, usage)
+    if isinstance(parsed.get("model"), str):
+        body = splice.replace_string(body, "model", orjson.dumps(candidate.model.id))
+    body = splice.put_member(body, parsed, "lowrouter", value)
+    exchange.http_status = whole.answer.status
+    fields = [*exchange.answer_fields(), *forwarded(whole.answer.fields, DOWN)]
+    return send(request, whole.answer.status, fields, body)
+
+
+def _counted(chat: ChatRequest, parsed: dict[str, object]) -> Usage:
+    choices = parsed.get("choices")
+    text = 0
+    for choice in choices if isinstance(choices, list) else ():
+        message = choice.get("message") if isinstance(choice, dict) else None
+        content = message.get("content") if isinstance(message, dict) else None
+        text += len(content) if isinstance(content, str) else 0
+    return Usage(
+        chat.prompt_bytes // _BYTES_PER_TOKEN, text // _BYTES_PER_TOKEN, counted=True
+    )
+
+
+def _stream_fields(stream: Stream, exchange: Exchange) -> list[tuple[str, str]]:
+    kind = stream.answer.fields.get("content-type", "text/event-stream")
+    return [
+        ("Content-Type", kind),
+        *_STREAM_FIELDS,
+        *exchange.answer_fields(),
+        *forwarded(stream.answer.fields, DOWN),
+    ]

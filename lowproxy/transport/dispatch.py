@@ -1,0 +1,218 @@
+"""Try the candidates in order until one answers; after its first event nothing is retried.
+
+What counts as an answer is decided here, before a byte has gone to the caller: a whole body that can be
+read, or a stream whose first event is not an error.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from lowproxy.config import Timeouts
+from lowproxy.core.chat import ChatRequest
+from lowproxy.core.headers import media_type
+from lowproxy.core.health import Health
+from lowproxy.core.parsing import loads
+from lowproxy.core.routing import RouteDecision
+from lowproxy.core.sse import Cutter, payload
+from lowproxy.core.upstreams import Candidate
+from lowproxy.errors import (
+    UpstreamCutError,
+    UpstreamError,
+    UpstreamRateLimitedError,
+    UpstreamRefusedError,
+    UpstreamTimeoutError,
+    UpstreamUnreadableError,
+)
+from lowproxy.providers import DIALECTS
+from lowproxy.transport.answer import Answer, Client
+
+# Enough to get past one bad region; each attempt may take a connect time-out.
+MAX_ATTEMPTS = 6
+# A unary answer is held whole, since `lowrouter` goes into it; decoded, so a compressed bomb ends here too.
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+# Of an answer that is an error, more than this is not an explanation.
+MAX_ERROR_BYTES = 64 * 1024
+# A first event beyond this is no error object: it is passed on as it comes.
+MAX_OPENING_BYTES = 256 * 1024
+# How long comments alone (a provider's heartbeat) may wait for the event that decides: longer, and the
+# caller needs them to keep its own connection alive.
+COMMENT_HOLD_S = 1.0
+
+
+@attrs.frozen
+class Attempt:
+    """One candidate that was tried: what became of it, for the record."""
+
+    candidate: str
+    outcome: str  # "ok" or an error's code
+    duration_s: float
+
+
+@attrs.frozen
+class Whole:
+    """A unary answer: `body` is JSON and `parsed` is what it says."""
+
+    candidate: Candidate
+    answer: Answer
+    body: bytes = attrs.field(repr=False)
+    parsed: dict[str, Any] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Stream:
+    """A stream that has begun: `first` holds what has been read of it."""
+
+    candidate: Candidate
+    answer: Answer
+    first: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Dispatch:
+    """Sends requests up. `now` is the loop's clock in seconds."""
+
+    client: Client
+    health: Health
+    timeouts: Timeouts
+    now: Callable[[], float]
+
+    async def open(
+        self,
+        decision: RouteDecision,
+        chat: ChatRequest,
+        fields: Mapping[str, str],
+        attempts: list[Attempt],
+    ) -> Whole | Stream:
+        """The first candidate's answer that is one. Adds to `attempts` as it goes.
+
+        Raises the UpstreamError that tells the caller most when no candidate is left.
+        """
+        failures: list[UpstreamError] = []
+        for candidate in decision.candidates[:MAX_ATTEMPTS]:
+            began = self.now()
+            try:
+                opened = await self._attempt(candidate, chat, fields)
+            except UpstreamError as failure:
+                attempts.append(Attempt(candidate.id, failure.code, self.now() - began))
+                if isinstance(failure, UpstreamRefusedError):
+                    raise
+                self.health.failed(candidate.id, self.now(), failure.retry_after_s)
+                failures.append(failure)
+            else:
+                attempts.append(Attempt(candidate.id, "ok", self.now() - began))
+                self.health.succeeded(candidate.id)
+                return opened
+        raise most_telling(failures)
+
+    async def _attempt(
+        self, candidate: Candidate, chat: ChatRequest, fields: Mapping[str, str]
+    ) -> Whole | Stream:
+        dialect = DIALECTS[candidate.endpoint.provider.dialect]
+        request = dialect.dress(chat, candidate, fields)
+        option = "first_byte_s" if chat.stream else "unary_s"
+        limit_s = getattr(self.timeouts, option) or None
+        try:
+            async with asyncio.timeout(limit_s):
+                answer = await self.client.send(request)
+                try:
+                    return await self._read(candidate, chat, answer)
+                except BaseException:
+                    answer.close()
+                    raise
+        except TimeoutError:
+            name = candidate.endpoint.id
+            raise UpstreamTimeoutError(
+                f"{name}: no answer within {option} ({limit_s:g} s)"
+            ) from None
+
+    async def _read(
+        self, candidate: Candidate, chat: ChatRequest, answer: Answer
+    ) -> Whole | Stream:
+        dialect = DIALECTS[candidate.endpoint.provider.dialect]
+        if not 200 <= answer.status < 300:
+            body = await _body(answer, MAX_ERROR_BYTES)
+            raise dialect.failure(
+                candidate, answer.status, answer.fields, body or b"", datetime.now(UTC)
+            )
+        kind = media_type(answer.fields)
+        if kind == "text/event-stream" or (chat.stream and "json" not in kind):
+            first, event = await _opening(answer)
+            if event is not None and (
+                failure := dialect.failure_within(candidate, event)
+            ):
+                raise failure
+            if not first:
+                raise UpstreamCutError(
+                    f"{candidate.endpoint.id}: the stream ended before its first event"
+                )
+            return Stream(candidate, answer, first)
+        body = await _body(answer, MAX_ANSWER_BYTES)
+        parsed = _object(body)
+        if body is None or parsed is None:
+            raise UpstreamUnreadableError(
+                f"{candidate.endpoint.id}: the answer is not a JSON object"
+            )
+        if failure := dialect.failure_within(candidate, parsed):
+            raise failure
+        return Whole(candidate, answer, body, parsed)
+
+
+def most_telling(failures: list[UpstreamError]) -> UpstreamError:
+    """What the caller is told when every candidate failed.
+
+    429 only where all said so, with the least of their waits; else the last that said something else.
+    """
+    limited = [f for f in failures if isinstance(f, UpstreamRateLimitedError)]
+    if len(limited) < len(failures):
+        return [f for f in failures if not isinstance(f, UpstreamRateLimitedError)][-1]
+    waits = [f.retry_after_s for f in limited if f.retry_after_s is not None]
+    return UpstreamRateLimitedError(
+        limited[-1].message, retry_after_s=min(waits, default=1.0)
+    )
+
+
+async def _body(answer: Answer, limit: int) -> bytes | None:
+    """The whole body, None where it is over the limit."""
+    parts, size = [], 0
+    while data := await answer.more():
+        parts.append(data)
+        size += len(data)
+        if size > limit:
+            answer.close()
+            return None
+    return b"".join(parts)
+
+
+async def _opening(answer: Answer) -> tuple[bytes, dict[str, Any] | None]:
+    """What came up to the first event, and that event parsed; None where it cannot be, or has to wait."""
+    cutter, parts, size = Cutter(), [], 0
+    deadline: asyncio.Timeout | None = None
+    try:
+        async with asyncio.timeout(None) as deadline:
+            while size < MAX_OPENING_BYTES and (data := await answer.more()):
+                parts.append(data)
+                size += len(data)
+                for event in cutter.feed(data):
+                    body = payload(event)
+                    if body is not None:
+                        return b"".join(parts), _object(body)
+                    if deadline.when() is None:
+                        deadline.reschedule(
+                            asyncio.get_running_loop().time() + COMMENT_HOLD_S
+                        )
+    except TimeoutError:
+        if deadline is None or not deadline.expired():
+            raise
+    return b"".join(parts), None
+
+
+def _object(body: bytes | None) -> dict[str, Any] | None:
+    try:
+        value = loads(body) if body is not None else None
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

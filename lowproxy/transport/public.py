@@ -1,0 +1,200 @@
+"""Upstream connections over aiohttp's public client.
+
+The slower of the two ways up, and the one that stands on documented interfaces only.
+"""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp.payload import BytesIOPayload
+
+from lowproxy.config import Timeouts
+from lowproxy.errors import (
+    UpstreamCutError,
+    UpstreamError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+)
+from lowproxy.providers.provider import UpstreamRequest
+from lowproxy.transport.deadline import Deadline
+from lowproxy.transport.sink import Sink
+
+# Shorter than the idle limit of any provider's load balancer that is known (60 s and up).
+KEEPALIVE_S = 50.0
+
+
+@contextmanager
+def upstream_errors(name: str) -> Iterator[None]:
+    """Says aiohttp's failures in our own words, and keeps the cause."""
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as exc:
+        raise UpstreamUnreachableError(
+            f"{name}: no connection within connect_s"
+        ) from exc
+    except aiohttp.ClientConnectorDNSError as exc:
+        raise UpstreamUnreachableError(
+            f"{name}: its host name cannot be resolved"
+        ) from exc
+    except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as exc:
+        raise UpstreamUnreachableError(
+            f"{name}: TLS failed ({type(exc).__name__})"
+        ) from exc
+    except aiohttp.ClientConnectorError as exc:
+        raise UpstreamUnreachableError(
+            f"{name}: {exc.strerror or 'no connection'}"
+        ) from exc
+    except (aiohttp.ClientError, ConnectionError) as exc:
+        raise UpstreamCutError(
+            f"{name}: the connection ended early ({type(exc).__name__})"
+        ) from exc
+
+
+class PublicAnswer:
+    """An answer that aiohttp's ClientResponse reads."""
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        name: str,
+        timeouts: Timeouts,
+        started: float,
+    ) -> None:
+        self.status = response.status
+        self.fields: Mapping[str, str] = response.headers
+        self._response = response
+        self._name = name
+        self._timeouts = timeouts
+        self._started = started
+        self._timed_out: UpstreamTimeoutError | None = None
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+        self._deadline: Deadline | None = None
+
+    async def more(self) -> bytes:
+        """The next bytes of the body, b"" at its clean end. Raises UpstreamError."""
+        try:
+            with upstream_errors(self._name):
+                return await self._response.content.readany()
+        except UpstreamError:
+            if self._timed_out is not None:
+                raise self._timed_out from None
+            raise
+
+    async def pump(self, sink: Sink) -> None:
+        """Writes the rest of the body into `sink`, returns at its clean end. Raises UpstreamError."""
+        deadline = self._deadline = Deadline(
+            asyncio.get_running_loop(),
+            idle_s=self._timeouts.idle_s,
+            total_s=self._timeouts.total_s,
+            started=self._started,
+            expired=self._expire,
+        )
+        sink.attach(self)
+        try:
+            while data := await self.more():
+                deadline.touch()
+                sink.write(data)
+                await self._may_read.wait()
+        finally:
+            deadline.cancel()
+
+    def pause(self) -> None:
+        """Read no more until `resume`."""
+        self._may_read.clear()
+        if self._deadline is not None:
+            self._deadline.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._may_read.set()
+        if self._deadline is not None:
+            self._deadline.resume()
+
+    def close(self) -> None:
+        """Closes the connection unless the body has ended."""
+        self._response.close()
+
+    def _expire(self, option: str) -> None:
+        limit = getattr(self._timeouts, option)
+        self._timed_out = UpstreamTimeoutError(
+            f"{self._name}: the stream ran into {option} ({limit:g} s)"
+        )
+        self._response.close()
+        self._may_read.set()
+
+
+class PublicClient:
+    """A lean session for kept-alive connections, and one for a fresh connection where an old one was dead."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        fresh: aiohttp.ClientSession,
+        timeouts: Timeouts,
+    ) -> None:
+        self._session = session
+        self._fresh = fresh
+        self._timeouts = timeouts
+
+    async def send(self, request: UpstreamRequest) -> PublicAnswer:
+        """Connects, sends, and waits for the head of the answer. Raises UpstreamError."""
+        started = asyncio.get_running_loop().time()
+        with upstream_errors(request.endpoint_id):
+            reused: dict[str, bool] = {}
+            try:
+                response = await _post(self._session, request, reused)
+            except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if not reused:
+                    raise
+                # The upstream closed a kept-alive connection as we sent: it has not seen the request.
+                response = await _post(self._fresh, request, {})
+        return PublicAnswer(response, request.endpoint_id, self._timeouts, started)
+
+
+@asynccontextmanager
+async def running_client(timeouts: Timeouts) -> AsyncIterator[PublicClient]:
+    """The client, from the server's start to its end."""
+    async with (
+        _session(timeouts, force_close=False) as session,
+        _session(timeouts, force_close=True) as fresh,
+    ):
+        yield PublicClient(session, fresh, timeouts)
+
+
+def _session(timeouts: Timeouts, *, force_close: bool) -> aiohttp.ClientSession:
+    options: dict[str, Any] = (
+        {"force_close": True} if force_close else {"keepalive_timeout": KEEPALIVE_S}
+    )
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_reuse)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, **options),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s or None),
+        trace_configs=[] if force_close else [trace],
+    )
+
+
+async def _note_reuse(
+    session: aiohttp.ClientSession, context: Any, params: object
+) -> None:
+    context.trace_request_ctx["reused"] = True
+
+
+async def _post(
+    session: aiohttp.ClientSession, request: UpstreamRequest, reused: dict[str, bool]
+) -> aiohttp.ClientResponse:
+    return await session.post(
+        request.url,
+        data=BytesIOPayload(io.BytesIO(request.body), content_type="application/json"),
+        headers=request.headers,
+        allow_redirects=False,
+        trace_request_ctx=reused,
+    )
