@@ -18,6 +18,12 @@ from lowproxy.logs import set_up
 from lowproxy.server.app import Gateway, running
 
 
+_EXAMPLE = (
+    '{"model": "lowrouter/auto", "stream": true, '
+    '"messages": [{"role": "user", "content": "Count to 5"}]}'
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `lowproxy serve`."""
     parser.add_argument(
@@ -100,8 +106,9 @@ def banner(gateway: Gateway, made: str | None) -> str:
     lines += [
         "",
         "Try it:",
-        f"  curl -N {base_url}/chat/completions -H "Authorization: Bearer {key}" -H 'Content-Type: application/json' \\",
-        """    -d '{"model": "lowrouter/auto", "stream": true, "messages": [{"role": "user", "content": "Count to 5"}]}'""",
+        f"  curl -N {base_url}/chat/completions \\",
+        f'    -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\',
+        f"    -d '{_EXAMPLE}'",
         "",
         "Or with the OpenAI SDK:",
         f"  client = OpenAI(base_url={base_url!r}, api_key={argument})",
