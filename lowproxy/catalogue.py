@@ -5,25 +5,20 @@ provider of the configuration, and every built-in one whose key is in the enviro
 """
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from lowproxy.config import (
-    Config,
+from lowproxy.config import Config, ModelRow, did_you_mean, read, read_tables
+from lowproxy.config.activation import activate
+from lowproxy.config.merging import (
     MergedModel,
     MergedProvider,
-    ModelRow,
-    ProviderRow,
-    credentials,
-    did_you_mean,
     merged_models,
     merged_providers,
-    read,
-    read_tables,
 )
 from lowproxy.core.eco import ModelFacts
 from lowproxy.core.upstreams import Candidate, Endpoint, Model, Pool, Provider
@@ -50,8 +45,8 @@ class Catalogue:
     endpoints: tuple[Endpoint, ...]
     models: tuple[Model, ...]
     demo: bool = False
-    # Built-in providers that are not in use, and the variables that would change that.
-    dormant: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    # Built-in providers and places that are not in use, and what each would need.
+    dormant: Mapping[str, str] = attrs.field(factory=dict)
 
     def demo_rows(self, base_url: str) -> "Catalogue":
         """The demo with its endpoints, all on one server at `base_url` (no slash at end).
@@ -63,44 +58,6 @@ class Catalogue:
             for region, zone in DEMO_REGIONS
         ]
         return attrs.evolve(self, endpoints=tuple(endpoints))
-
-
-def load(config: Config, environ: Mapping[str, str]) -> Catalogue:
-    """What the configuration and the environment put in use; raises ConfigError."""
-    builtin = _builtin() if config.catalogue.enabled else {}
-    problems: list[str] = []
-    folder = config.path.parent if config.path else Path()
-    providers = merged_providers(builtin.get("providers", ()), config.providers)
-    models = merged_models(builtin.get("models", ()), config.models)
-    active: dict[str, Provider] = {}
-    endpoints: list[Endpoint] = []
-    for merged in providers.values():
-        row = _usable(merged, environ)
-        if row is None:
-            continue
-        secrets, wrong = credentials(row, environ, folder)
-        problems += [f"{merged.path}{each}" for each in wrong]
-        active[row.id] = provider = _provider(row, secrets)
-        endpoints += _endpoints(merged, provider, problems)
-    _check_models(models, providers, problems)
-    _check_names(config, models, providers, problems)
-    if not active and not config.catalogue.enabled:
-        problems.append(
-            "providers: none, and the built-in catalogue is off; "
-            "needs a [[providers]] row, or catalogue.enabled = true"
-        )
-    if problems:
-        raise ConfigError(problems)
-    dormant = {
-        each.row.id: _key_names(each.row)
-        for each in providers.values()
-        if each.row.id not in active and each.path is None
-    }
-    rows = [each.row for each in models.values() if each.row.enabled is not False]
-    if not active:
-        return Catalogue((DEMO,), (), _demo_models(rows), demo=True, dormant=dormant)
-    served = tuple(_model(row) for row in rows if row.served_by in active)
-    return Catalogue(tuple(active.values()), tuple(endpoints), served, dormant=dormant)
 
 
 def open_config(
@@ -122,6 +79,42 @@ def open_config(
     if problems or catalogue is None:
         raise ConfigError(problems)
     return config, catalogue
+
+
+def load(config: Config, environ: Mapping[str, str]) -> Catalogue:
+    """What the configuration and the environment put in use; raises ConfigError."""
+    builtin = _builtin() if config.catalogue.enabled else {}
+    providers = merged_providers(builtin.get("providers", ()), config.providers)
+    models = merged_models(builtin.get("models", ()), config.models)
+    folder = config.path.parent if config.path else Path()
+    activations = [
+        activate(merged, environ, folder)
+        for merged in providers.values()
+        if merged.row.enabled is not False
+    ]
+    active = [each for each in activations if each.endpoints]
+    problems = [problem for each in activations for problem in each.problems]
+    problems += _twice([each.id for a in active for each in a.endpoints])
+    problems += _model_problems(models, providers)
+    problems += _name_problems(config, models, providers)
+    if not active and not problems and not config.catalogue.enabled:
+        right = "needs a [[providers]] row, or catalogue.enabled = true"
+        problems.append(f"providers: none, and the built-in catalogue is off; {right}")
+    if problems:
+        raise ConfigError(problems)
+    rows = [each.row for each in models.values() if each.row.enabled is not False]
+    dormant = {
+        name: wish for each in activations for name, wish in each.dormant.items()
+    }
+    if not active:
+        return Catalogue((DEMO,), (), _demo_models(rows), demo=True, dormant=dormant)
+    ids = {each.provider.id for each in active}
+    return Catalogue(
+        providers=tuple(each.provider for each in active),
+        endpoints=tuple(endpoint for each in active for endpoint in each.endpoints),
+        models=tuple(_model(row) for row in rows if row.served_by in ids),
+        dormant=dormant,
+    )
 
 
 def build_pool(catalogue: Catalogue, weigh: Weigh, auto: Sequence[str] = ()) -> Pool:
@@ -157,55 +150,6 @@ def _builtin() -> dict[str, Any]:
     return rows
 
 
-# --- building ----------------------------------------------------------------------------
-
-
-def _usable(merged: MergedProvider, environ: Mapping[str, str]) -> ProviderRow | None:
-    """The row as it is used, or None. Of a built-in one, only the keys that are there."""
-    row = merged.row
-    if row.enabled is False:
-        return None
-    if merged.path is not None:
-        return row
-    there = tuple(name for name in _key_names(row) if environ.get(name, "").strip())
-    return attrs.evolve(row, api_key_env=None, api_key_envs=there) if there else None
-
-
-def _key_names(row: ProviderRow) -> tuple[str, ...]:
-    return tuple(n for n in (row.api_key_env, *(row.api_key_envs or ())) if n)
-
-
-def _provider(row: ProviderRow, secrets: tuple[Any, ...]) -> Provider:
-    return Provider(
-        id=row.id,
-        dialect=row.dialect or "openai",
-        credentials=secrets,
-        currency=row.currency or "USD",
-        stream_options=row.stream_options is not False,
-        pue=row.pue,
-    )
-
-
-def _endpoints(
-    merged: MergedProvider, provider: Provider, problems: list[str]
-) -> Iterator[Endpoint]:
-    used = [each for each in merged.row.endpoints if each.enabled is not False]
-    if not used:
-        problems.append(f"{merged.path}.endpoints: none in use, needs one or more")
-    for each in used:
-        path = merged.places.get(str(each.id))
-        missing = [name for name in ("region", "base_url") if not getattr(each, name)]
-        problems += [f"{path}.{name}: missing" for name in missing]
-        yield Endpoint(
-            id=str(each.id),
-            provider=provider,
-            region=each.region or "",
-            base_url=each.base_url or "",
-            zone=each.zone,
-            provenance=each.provenance or "declared",
-        )
-
-
 def _model(row: ModelRow) -> Model:
     namespace, _, rest = row.id.partition("/")
     served_by = str(row.served_by)
@@ -214,7 +158,7 @@ def _model(row: ModelRow) -> Model:
         provider=served_by,
         # "acme/small" is "small" to acme; to anybody else it keeps its namespace.
         upstream_model=row.upstream_model
-        or (rest if namespace == served_by else row.id),
+        or (rest if namespace == served_by and rest else row.id),
         context_length=row.context_length,
         capabilities=frozenset(row.capabilities or ()),
         price_prompt=row.price_prompt,
@@ -237,7 +181,10 @@ def _facts(row: ModelRow) -> ModelFacts | None:
 
 def _demo_models(rows: Sequence[ModelRow]) -> tuple[Model, ...]:
     """The demo answers for every id of the catalogue, under that id, for nothing."""
-    models = {row.id: _model(row) for row in reversed(rows)}
+    models: dict[str, Model] = {}
+    for row in rows:
+        if row.served_by is not None:
+            models.setdefault(row.id, _model(row))
     return tuple(
         attrs.evolve(
             model,
@@ -246,18 +193,26 @@ def _demo_models(rows: Sequence[ModelRow]) -> tuple[Model, ...]:
             price_prompt=0.0,
             price_completion=0.0,
         )
-        for model in reversed(models.values())
+        for model in models.values()
     )
 
 
 # --- what does not fit together ----------------------------------------------------------
 
 
-def _check_models(
-    models: Mapping[Any, MergedModel],
-    providers: Mapping[str, MergedProvider],
-    problems: list[str],
-) -> None:
+def _twice(ids: Sequence[str]) -> list[str]:
+    """Endpoint ids name candidates in traces and in health, so they must differ."""
+    return [
+        f"providers: found the endpoint id {name!r} twice, needs another"
+        for name in dict.fromkeys(ids)
+        if ids.count(name) > 1
+    ]
+
+
+def _model_problems(
+    models: Mapping[Any, MergedModel], providers: Mapping[str, MergedProvider]
+) -> list[str]:
+    problems = []
     for merged in models.values():
         row, path = merged.row, merged.path
         if path is None:
@@ -269,31 +224,32 @@ def _check_models(
             problems.append(
                 f"{path}.provider: no such provider {row.served_by!r}{near}"
             )
-        if row.active_params_b and not row.total_params_b:
+        total, active = row.total_params_b, row.active_params_b
+        if active and not total:
             problems.append(f"{path}.total_params_b: missing beside active_params_b")
-        elif row.active_params_b and row.active_params_b > (row.total_params_b or 0):
-            problems.append(
-                f"{path}.active_params_b: found {row.active_params_b:g}, "
-                f"needs no more than total_params_b ({row.total_params_b:g})"
-            )
+        elif active and total and active > total:
+            right = f"no more than total_params_b ({total:g})"
+            problems.append(f"{path}.active_params_b: found {active:g}, needs {right}")
+    return problems
 
 
-def _check_names(
+def _name_problems(
     config: Config,
     models: Mapping[Any, MergedModel],
     providers: Mapping[str, MergedProvider],
-    problems: list[str],
-) -> None:
+) -> list[str]:
     """Names in `auto` and in keys that nothing answers to."""
     ids = {merged.row.id for merged in models.values()}
-    for i, name in enumerate(config.auto.models):
-        if name not in ids:
-            near = did_you_mean(name, ids)
-            problems.append(f"auto.models[{i}]: no such model {name!r}{near}")
-    for i, key in enumerate(config.keys):
-        for j, name in enumerate(key.providers):
-            if name not in providers and name != DEMO.id:
-                near = did_you_mean(name, providers)
-                problems.append(
-                    f"keys[{i}].providers[{j}]: no such provider {name!r}{near}"
-                )
+    problems = [
+        f"auto.models[{i}]: no such model {name!r}{did_you_mean(name, ids)}"
+        for i, name in enumerate(config.auto.models)
+        if name not in ids
+    ]
+    problems += [
+        f"keys[{i}].providers[{j}]: no such provider {name!r}"
+        f"{did_you_mean(name, providers)}"
+        for i, key in enumerate(config.keys)
+        for j, name in enumerate(key.providers)
+        if name not in providers and name != DEMO.id
+    ]
+    return problems

@@ -52,7 +52,12 @@ def _row(model: Model, catalogue: Catalogue) -> tuple[str, ...]:
 def _price(model: Model, currency: str) -> str:
     if model.price_prompt is None or model.price_completion is None:
         return "-"
-    return f"{model.price_prompt:.2f}/{model.price_completion:.2f} {currency}"
+    return f"{_cents(model.price_prompt)}/{_cents(model.price_completion)} {currency}"
+
+
+def _cents(price: float) -> str:
+    """Two decimals, or as many more as the price has."""
+    return max(f"{price:.2f}", f"{price:.4f}".rstrip("0"), key=len)
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -9,13 +9,7 @@ from typing import Any
 
 import attrs
 
-from lowproxy.config.credentials import FileSecret, credentials, from_environ
-from lowproxy.config.merging import (
-    MergedModel,
-    MergedProvider,
-    merged_models,
-    merged_providers,
-)
+from lowproxy.config.credentials import FileSecret, from_environ
 from lowproxy.config.reading import did_you_mean, read_tables, read_toml
 from lowproxy.config.rows import (
     Auto,
@@ -47,19 +41,14 @@ __all__ = [
     "KeyRow",
     "Listen",
     "Log",
-    "MergedModel",
-    "MergedProvider",
     "ModelRow",
     "ProviderRow",
     "Relay",
     "Server",
     "Timeouts",
-    "credentials",
     "did_you_mean",
     "find",
     "load",
-    "merged_models",
-    "merged_providers",
     "read",
     "read_tables",
 ]

@@ -99,7 +99,7 @@ def credentials(
         try:
             values.append(from_environ(name, environ))
         except ValueError as exc:
-            problems.append(f".{option}: {exc}")
+            problems.append(f'.{option}: {exc} (api_key_env = "": no key is needed)')
     secrets = [Secret(value) for value in dict.fromkeys(values)]
     if row.api_key_file:
         try:

@@ -119,6 +119,7 @@ class EndpointRow:
     region: Region | None = None
     zone: Zone | None = None
     base_url: BaseUrl | None = None
+    api_key_env: EnvName | None = None  # where this place wants a key of its own
     provenance: Provenance | None = None
     source: Text | None = None
     source_date: Day | None = None
