@@ -9,9 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load.process import find
+from benchmarks.load.process import ROOT, find
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("aiohttp", "uvloop", "orjson", "attrs", "structlog", "prometheus_client")
 
 

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 # Debian keeps nginx out of an ordinary user's PATH.
 SEARCH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
 
@@ -84,10 +85,10 @@ def settle(pids: list[int], limit_s: float = 15.0) -> None:
             return
 
 
-def answers(url: str, limit_s: float) -> bool:
-    """Whether the URL answers 200 within the limit."""
+def answers(url: str, limit_s: float, process: subprocess.Popen[bytes]) -> bool:
+    """Whether the process answers 200 at the URL within the limit, and lives that long."""
     give_up = time.monotonic() + limit_s
-    while time.monotonic() < give_up:
+    while time.monotonic() < give_up and process.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:
                 answer.read()
@@ -120,6 +121,7 @@ def started(
     with log.open("ab") as out:
         process = subprocess.Popen(
             pinned(core, command),
+            cwd=ROOT,
             env={**os.environ, "PATH": SEARCH, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=out,

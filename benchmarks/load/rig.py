@@ -163,7 +163,7 @@ def _stay(
     if proxy.name == "portkey":
         proxy = replace(proxy, headers=to_portkey(place.upstream))
     with process.started(start.command, where.proxy_core, log, start.env) as running:
-        if not process.answers(start.ready, START_LIMIT_S):
+        if not process.answers(start.ready, START_LIMIT_S, running):
             return {"failed": f"did not start: {_tail(log)}", "loads": {}}
         time.sleep(0.3)
         fresh_kib = process.memory_kib(process.tree(running.pid))

@@ -52,7 +52,7 @@ class Workload:
         prompt = QUESTION
         if self.prompt_bytes:
             text = 'The road went on, "quoted" signs and all;\nnobody counted. '
-            prompt = text * (self.prompt_bytes // len(json.dumps(text)))
+            prompt = text * (self.prompt_bytes // (len(json.dumps(text)) - 2))
         body: dict[str, Any] = {
             "model": model,
             "messages": [
