@@ -5,7 +5,7 @@ their own modules and are chosen by version (`eco_methods`). Nothing here reads 
 or a clock.
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import attrs
 
@@ -48,6 +48,8 @@ class ModelFacts:
     total_high_b: float | None = None
     active_low_b: float | None = None
     active_high_b: float | None = None
+    kv_kb: float | None = None  # kB of keys and values that a token of context holds
+    experts: tuple[int, int] | None = None  # used per token, in all; None: not known
     encoder: bool = False  # embeds or ranks: reads tokens and writes none
     deployment: Deployment | None = None
     notes: tuple[str, ...] = ()
@@ -83,10 +85,9 @@ class CarbonIntensity:
     estimated: bool | None = None  # the source modelled it; None: it does not say
 
 
-# Not slotted: attrs then fills the instance's dict directly, which makes a frozen value
-# of this many fields three times as quick to build, and one is built per request.
-@attrs.frozen(slots=False)
-class EcoImpact:
+# A tuple, because one is built per request and a frozen attrs value of this many fields
+# takes twice as long to build.
+class EcoImpact(NamedTuple):
     """What one request cost, with bounds. Usage only; embodied carbon is apart.
 
     Energy is in Wh, carbon in grams of CO2 equivalent, water in millilitres. None is
@@ -108,8 +109,6 @@ class EcoImpact:
     pue: float | None = None
     boundary: str = "facility"
     model_ref: str | None = None
-    gpu_wh: float | None = None  # the accelerators alone
-    it_wh: float | None = None  # with their servers, before cooling
     embodied_g: float | None = None
     water_ml: float | None = None
 
@@ -136,7 +135,7 @@ class Method(Protocol):
 
     @property
     def name(self) -> str:
-        """The short name, such as `lr1`."""
+        """The short name, such as `roofline`."""
 
     def coefficients(
         self, facts: ModelFacts, grid: CarbonIntensity, pue: float | None

@@ -3,15 +3,20 @@
 from collections.abc import Mapping
 
 from lowproxy.core.eco import Method
-from lowproxy.core.eco_lr1 import Lr1
+from lowproxy.core.eco_ecologits import Ecologits
+from lowproxy.core.eco_roofline import Roofline
+from lowproxy.core.eco_v04 import V04Compat
 
-DEFAULT: Method = Lr1()
+# The one whose errors on measured points are smallest: METHODOLOGY.md has the table.
+DEFAULT: Method = Roofline()
 
-METHODS: Mapping[str, Method] = {method.version: method for method in (DEFAULT,)}
+METHODS: Mapping[str, Method] = {
+    method.version: method for method in (DEFAULT, Ecologits(), V04Compat())
+}
 
 
 def find_method(name: str) -> Method:
-    """A method by version (`v1.0-2026-11`) or short name (`lr1`).
+    """A method by version (`v1.0-2026-11`) or short name (`roofline`).
 
     Raises KeyError whose message lists what there is.
     """

@@ -1,6 +1,7 @@
 """Reads the tables of model sizes that ship with the package."""
 
 from importlib.resources import files
+from typing import Any
 
 import orjson
 
@@ -12,8 +13,13 @@ ECOLOGITS = "models_ecologits.json"
 
 def load_models() -> ModelTable:
     """All known sizes; a few milliseconds, done once at start."""
-    data = files("lowproxy") / "data"
-    return ModelTable.build(
-        orjson.loads((data / OPEN_WEIGHTS).read_bytes()),
-        orjson.loads((data / ECOLOGITS).read_bytes()),
-    )
+    return ModelTable.build(_read(OPEN_WEIGHTS), _read(ECOLOGITS))
+
+
+def load_ecologits() -> ModelTable:
+    """Only what EcoLogits says of its models, to compare with its own library."""
+    return ModelTable.build({"models": {}}, _read(ECOLOGITS))
+
+
+def _read(name: str) -> Any:
+    return orjson.loads((files("lowproxy") / "data" / name).read_bytes())

@@ -1,0 +1,102 @@
+"""From rates to an impact: what every method does once per request.
+
+A method works out rates per token once per model and place; a request then costs a few
+multiplications. Rates are plain tuples, because this runs once per request.
+"""
+
+from typing import NamedTuple
+
+import attrs
+
+from lowproxy.core.eco import CarbonIntensity, EcoImpact
+from lowproxy.core.eco_accuracy import LONG_COMPLETION, LONG_PROMPT, band
+from lowproxy.core.usage import Usage
+
+
+class Rate(NamedTuple):
+    """Energy in Wh, per request and per token of each kind."""
+
+    fixed: float = 0.0
+    completion: float = 0.0
+    prompt: float = 0.0
+    cached: float = 0.0
+    context: float = 0.0  # per output token and token of context that it looks back on
+
+    def scaled(self, factor: float) -> "Rate":
+        """The same rate times a factor."""
+        return Rate(*(value * factor for value in self))
+
+    def energy_wh(self, usage: Usage) -> float:
+        """Wh of one request.
+
+        An output token looks back on the prompt and, on average, on half the answer.
+        """
+        answer, prompt, cached = usage.completion, usage.prompt, usage.cached
+        per_token = self.completion + self.context * (prompt + answer / 2)
+        read = self.prompt * (prompt - cached) + self.cached * cached
+        return self.fixed + per_token * answer + read
+
+
+class Bounds(NamedTuple):
+    """A rate with the rates of its lower and upper bound."""
+
+    central: Rate
+    low: Rate
+    high: Rate
+
+
+@attrs.frozen
+class TokenRates:
+    """Everything that the requests to one model at one place have in common."""
+
+    version: str
+    model_ref: str | None
+    grid: CarbonIntensity
+    pue: float | None  # None: the method has no facility in it
+    accuracy: str  # before the request's own defects
+    energy: Bounds  # at the boundary
+    gpu: Bounds  # the accelerators alone
+    it: Bounds  # with their servers, before cooling
+    boundary: str = "facility"
+    embodied_g_fixed: float | None = None
+    embodied_g_completion: float = 0.0
+    water_ml_fixed: float = 0.0
+    water_ml_per_wh: float | None = None  # per Wh at the boundary; None: unknown
+    notes: tuple[str, ...] = ()
+
+    def impact(self, usage: Usage, notes: tuple[str, ...] = ()) -> EcoImpact:
+        """The impact of one request with these token counts."""
+        # Rate.energy_wh three times over, written out: this is on every request's path.
+        answer, prompt, cached = usage.completion, usage.prompt, usage.cached
+        context = answer * (prompt + answer / 2)
+        fresh = prompt - cached
+        (f, c, p, k, x), (lf, lc, lp, lk, lx), (hf, hc, hp, hk, hx) = self.energy
+        energy = f + c * answer + p * fresh + k * cached + x * context
+        low = lf + lc * answer + lp * fresh + lk * cached + lx * context
+        high = hf + hc * answer + hp * fresh + hk * cached + hx * context
+        embodied, water = self.embodied_g_fixed, self.water_ml_per_wh
+        if embodied is not None:
+            embodied += self.embodied_g_completion * answer
+        accuracy = self.accuracy
+        if notes or usage.counted or answer > LONG_COMPLETION or prompt > LONG_PROMPT:
+            accuracy = band(accuracy, usage, notes)
+        grid = self.grid
+        return EcoImpact(
+            energy,
+            low,
+            high,
+            energy * grid.grams_per_kwh / 1000,
+            low * grid.low / 1000,
+            high * grid.high / 1000,
+            accuracy,
+            self.version,
+            usage,
+            grid,
+            "estimated",
+            self.notes + notes if notes else self.notes,
+            self.pue,
+            self.boundary,
+            self.model_ref,
+            embodied,
+            None if water is None else self.water_ml_fixed + water * energy,
+        )
