@@ -57,11 +57,10 @@ def _key(key: ApiKey) -> str:
 def _providers(catalogue: Catalogue) -> Iterator[str]:
     width = max((len(each.id) for each in catalogue.providers), default=0)
     for provider in catalogue.providers:
-        regions = dict.fromkeys(
-            each.region for each in catalogue.endpoints if each.provider == provider
-        )
+        places = [e for e in catalogue.endpoints if e.provider.id == provider.id]
+        regions = dict.fromkeys(each.region for each in places)
         count = sum(model.provider == provider.id for model in catalogue.models)
-        held = len(provider.credentials)
+        held = len({key for each in places for key in each.provider.credentials})
         credential = {0: "without a key", 1: "key found"}.get(
             held, f"{held} keys found"
         )
@@ -84,9 +83,6 @@ def _notes(config: Config, catalogue: Catalogue) -> Iterator[str]:
         pin = key.region
         if pin and not any(region_matches(region, pin) for region in regions):
             yield f"the key {key.name} is pinned to {pin}, where nothing is served"
-    if catalogue.dormant and config.catalogue.enabled:
-        names = ", ".join(
-            f"{provider} ({' or '.join(variables)})"
-            for provider, variables in catalogue.dormant.items()
-        )
-        yield f"known, and not in use without a key: {names}"
+    if catalogue.dormant:
+        wishes = ", ".join(f"{name} ({it})" for name, it in catalogue.dormant.items())
+        yield f"known, and not in use for want of a key: {wishes}"
