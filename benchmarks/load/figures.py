@@ -7,6 +7,8 @@ from typing import Any
 Load = dict[str, Any]
 Round = dict[str, Any]
 
+# Above this share of a core, what other processes do shows in the figures.
+STRANGERS = 0.1
 BASELINE = "nginx"  # and "nginx2", where it took part
 
 
@@ -37,6 +39,18 @@ class Run:
     def at(self, proxy: str, workload: str, path: str) -> list[float]:
         """The figure at a dotted path, of every round in which it was taken."""
         return self.each(proxy, workload, lambda load: at(load, path))
+
+    def disturbed(self) -> tuple[int, int]:
+        """How many measurements others disturbed, and how many there are."""
+        loads = [
+            load
+            for one in self.rounds
+            for visit in one.values()
+            for load in visit.get("loads", {}).values()
+            if "strangers" in load and "syscalls" not in load
+        ]
+        busy = [load for load in loads if max(load["strangers"].values()) > STRANGERS]
+        return len(busy), len(loads)
 
     def ratios(
         self, proxy: str, workload: str, path: str, *, base: str | None = None

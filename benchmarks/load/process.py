@@ -75,6 +75,16 @@ def cpu_s(pids: list[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def core_s(core: int) -> float:
+    """Seconds that a core has been busy with anything, interrupts of it included."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _, _, irq, softirq = map(int, ticks[:7])
+            return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 def settle(pids: list[int], limit_s: float = 15.0) -> None:
     """Wait until the processes rest: what was abandoned is not the next load's cost."""
     give_up = time.monotonic() + limit_s

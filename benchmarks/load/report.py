@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.load.bars import BARS
 from benchmarks.load.figures import (
+    STRANGERS,
     Run,
     calls_per_event,
     kib_per_stream,
@@ -22,7 +23,7 @@ MARK = re.compile(r"(<!-- tables: ([^>]*?) -->\n).*?(<!-- /tables -->)", re.DOTA
 def tables(files: list[dict[str, Any]]) -> str:
     """All tables of one run, or of several taken on one machine as if they were one."""
     run = Run(files)
-    parts = [head(files), bars(run)]
+    parts = [head(files), disturbance(run), bars(run)]
     for name, workload in run.workloads.items():
         parts.append(syscalls(run, name) if workload["syscalls"] else cost(run, name))
     parts += [memory(run)]
@@ -73,6 +74,17 @@ def head(files: list[dict[str, Any]]) -> str:
             f"Linux {m['kernel']}. {named}."
         )
     return "\n\n".join(dict.fromkeys(told))
+
+
+def disturbance(run: Run) -> str:
+    """A warning where other processes took part of the cores; else nothing."""
+    disturbed, every = run.disturbed()
+    if not disturbed:
+        return ""
+    return (
+        f"{disturbed} of {every} measurements were disturbed: other processes took more than "
+        f"{STRANGERS:.0%} of a core meanwhile."
+    )
 
 
 def bars(run: Run) -> str:

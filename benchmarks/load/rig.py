@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import ssl
 import subprocess
 import sys
@@ -41,6 +42,7 @@ class Rig:
     authority: Path
     proxy_core: int
     other_core: int
+    pids: tuple[int, ...]  # of the provider and its TLS front
 
 
 def build(folder: Path) -> dict[str, Path]:
@@ -77,20 +79,19 @@ def rig(*, tls: bool) -> Iterator[Rig]:
         programs = build(folder)
         port = process.free_port()
         command = [str(programs["provider"]), str(port)]
-        stack.enter_context(
-            process.started(command, other_core, folder / "provider.log")
-        )
+        log = folder / "provider.log"
+        running = [stack.enter_context(process.started(command, other_core, log))]
         provider = f"http://127.0.0.1:{port}"
-        _must_answer(
-            f"{provider}/v1/models", "the fake provider", folder / "provider.log"
-        )
+        _must_answer(f"{provider}/v1/models", "the fake provider", log)
         tls_provider, authority = "", folder / "ca.crt"
         if tls:
             authority, certificate, key = certificates(folder)
             place = _place(folder, "front", provider)
             front = tls_front(place, certificate, key)
             log = folder / "front.log"
-            stack.enter_context(process.started(front.command, other_core, log))
+            running.append(
+                stack.enter_context(process.started(front.command, other_core, log))
+            )
             _must_answer(front.ready, "the TLS front", log, authority)
             tls_provider = f"https://127.0.0.1:{place.port}"
         yield Rig(
@@ -101,6 +102,7 @@ def rig(*, tls: bool) -> Iterator[Rig]:
             authority,
             proxy_core,
             other_core,
+            tuple(pid for one in running for pid in process.tree(one.pid)),
         )
 
 
@@ -210,7 +212,11 @@ def call(
     if load.syscalls:
         watching = syscalls.traced(pids, trace, where.proxy_core)
     before_kib = process.memory_kib(pids)
-    with watching, _memory_during(load, pids) as during:
+    with (
+        watching,
+        _memory_during(load, pids) as during,
+        _strangers(where, pids) as busy,
+    ):
         limit_s = (load.warm_ms + load.window_ms) / 1000 + 60
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=limit_s
@@ -224,6 +230,9 @@ def call(
         )
         trace.unlink(missing_ok=True)
     del figures["opened_at"]
+    figures["strangers"] = busy
+    if proxy.proof:
+        figures["errors"]["without_proof"] = figures["ok"] - figures["expected"]
     work = figures["events" if load.unit == "event" else "answers"]
     if pids and work:
         figures["cpu_us"] = round(figures["cpu_s"] / work * 1e6, 3)
@@ -281,6 +290,27 @@ def _memory_during(load: Workload, pids: list[int]) -> Iterator[dict[str, int]]:
     finally:
         timer.cancel()
         timer.join()
+
+
+@contextlib.contextmanager
+def _strangers(where: Rig, pids: list[int]) -> Iterator[dict[str, float]]:
+    """How busy others kept the two cores meanwhile, as shares of one core."""
+
+    def ours() -> tuple[float, float]:
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        callers = spent.ru_utime + spent.ru_stime
+        return process.cpu_s(pids), process.cpu_s([*where.pids]) + callers
+
+    found: dict[str, float] = {}
+    cores = (where.proxy_core, where.other_core)
+    began, before = time.monotonic(), (*map(process.core_s, cores), *ours())
+    yield found
+    wall, after = time.monotonic() - began, (*map(process.core_s, cores), *ours())
+    all_proxy, all_other, proxy, other = (
+        b - a for a, b in zip(before, after, strict=True)
+    )
+    found["proxy_core"] = round(max(0.0, all_proxy - proxy) / wall, 3)
+    found["other_core"] = round(max(0.0, all_other - other) / wall, 3)
 
 
 def say(text: str) -> None:
