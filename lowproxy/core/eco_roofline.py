@@ -23,11 +23,11 @@ from lowproxy.core.eco_accuracy import placed_band
 from lowproxy.core.eco_rates import Bounds, Rate, TokenRates
 from lowproxy.core.usage import Usage
 
-# Fitted by benchmarks/eco/fit.py on 130 measured points, mWh.
-BYTES_MWH = 0.0833  # per GB moved
-KV_MWH = 0.049  # per GB of keys and values
-ACTIVE_MWH = 0.00078  # per billion active parameters
-TOKEN_MWH = 0.0116  # per token
+# Fitted by benchmarks/eco/fit.py on 123 measured points, mWh.
+BYTES_MWH = 0.0811  # per GB moved
+KV_MWH = 0.0501  # per GB of keys and values
+ACTIVE_MWH = 0.000741  # per billion active parameters
+TOKEN_MWH = 0.0121  # per token
 RESIDUAL = 1.4  # geometric spread on models left out of the fit
 
 # Requests at a time: as measured best, on a busy server, on a quiet one.

@@ -8,7 +8,7 @@ model.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import attrs
@@ -17,11 +17,13 @@ from lowproxy.core.eco import Deployment, ModelFacts
 
 # Endings that leave the architecture as it is: dates, releases, tunings, offers.
 _SUFFIX = re.compile(
-    r"(?:[-:@](?:\d{4}-\d{2}-\d{2}|20\d{6}|\d{4}|\d{2}-20\d{2}|latest|free|preview|exp"
-    r"|instruct|chat|it|thinking|reasoning|base|hf|turbo|versatile|instant|maas|tee"
-    r"|v\d+:\d+|fp8|fp4|nvfp4|mxfp4|int8|int4|4bit|8bit|awq|gptq|w4a16|w8a8|bf16|fp16"
-    r"|dynamic|block))$"
+    r"[-:@](?:\d{4}-\d{2}-\d{2}|20\d{6}|\d{4}|\d{2}-20\d{2}|latest|free|preview|exp"
+    r"|instruct|chat|it|thinking|reasoning|base|hf|maas|tee"
+    r"|fp8|fp4|nvfp4|mxfp4|int8|int4|4bit|8bit|awq|gptq|w4a16|w8a8|bf16|fp16"
+    r"|dynamic|block)$"
 )
+# These do so only behind a size: gpt-4-turbo is not gpt-4.
+_SIZED_SUFFIX = re.compile(r"(\d[bB][^/]*)[-:@](?:turbo|versatile|instant|fast|lite)$")
 _BITS = {
     "fp8": 8.0,
     "int8": 8.0,
@@ -59,7 +61,7 @@ class ModelTable:
         """From the two parsed data files; a row of ours goes before EcoLogits' own."""
         rows = {name.lower(): facts for name, facts in _ecologits_rows(ecologits)}
         rows.update(_open_rows(open_weights))
-        return cls(rows, _short_names(rows))
+        return cls(_with_bare_names(rows), _short_names(rows))
 
     def facts(
         self, model_id: str, upstream_model: str | None = None
@@ -88,7 +90,7 @@ def _spellings(name: str) -> Iterator[str]:
     """The name, then with one harmless ending after another taken off."""
     while True:
         yield name
-        shorter = _SUFFIX.sub("", name)
+        shorter = _SIZED_SUFFIX.sub(r"\1", _SUFFIX.sub("", name))
         if shorter == name or not shorter:
             return
         name = shorter
@@ -131,11 +133,20 @@ def _open_rows(data: Mapping[str, Any]) -> dict[str, ModelFacts]:
             weight_bits=row.get("bits"),
             source=row["source"],
             name=name,
+            kv_kb=row.get("kv_kb"),
+            experts=_experts(row),
             encoder=row.get("encoder", False),
         )
         for spelling in (name, *row.get("aliases", ())):
             rows[spelling.lower()] = facts
     return rows
+
+
+def _experts(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    if (experts := row.get("experts")) is None:
+        return None
+    used, count = experts
+    return used, count
 
 
 def _ecologits_rows(data: Mapping[str, Any]) -> Iterator[tuple[str, ModelFacts]]:
@@ -182,16 +193,30 @@ def _middle(value: Any) -> tuple[float, float | None, float | None]:
     return value, None, None
 
 
+def _with_bare_names(rows: Mapping[str, ModelFacts]) -> dict[str, ModelFacts]:
+    """The rows, and each by its name without harmless endings where that is free."""
+    bare = _unambiguous((list(_spellings(name))[-1], f) for name, f in rows.items())
+    return {**bare, **rows}
+
+
 def _short_names(rows: Mapping[str, ModelFacts]) -> dict[str, ModelFacts]:
     """Names without namespace, as far as they mean one size only."""
-    short: dict[str, ModelFacts] = {}
+    return _unambiguous(
+        (name.split("/")[-1], f) for name, f in _with_bare_names(rows).items()
+    )
+
+
+def _unambiguous(rows: Iterable[tuple[str, ModelFacts]]) -> dict[str, ModelFacts]:
+    """The rows whose name means one size only; the best sourced one of several."""
+    found: dict[str, ModelFacts] = {}
     doubtful = set()
-    for name, facts in rows.items():
-        base = name.split("/")[-1]
-        other = short.setdefault(base, facts)
+    for name, facts in rows:
+        other = found.setdefault(name, facts)
         if _size(other) != _size(facts):
-            doubtful.add(base)
-    return {base: facts for base, facts in short.items() if base not in doubtful}
+            doubtful.add(name)
+        elif other.weight_bits is None and facts.weight_bits is not None:
+            found[name] = facts
+    return {name: facts for name, facts in found.items() if name not in doubtful}
 
 
 def _size(facts: ModelFacts) -> tuple[object, ...]:

@@ -92,7 +92,7 @@ def test_equals_the_library_for_every_model(tokens):
     assert len(names) > 300
     for provider, name in names:
         provider = getattr(provider, "value", provider)
-        theirs = llm_impacts(provider, name, tokens, math.inf, "FRA")
+        theirs: Any = llm_impacts(str(provider), name, tokens, math.inf, "FRA")
         ours = estimate(our_id(provider, name), tokens, grid(mix.gwp * 1000, mix.wue))
         usage, embodied = theirs.usage, theirs.embodied
         expected = [
