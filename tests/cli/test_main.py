@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import lowproxy
 from lowproxy.cli import COMMANDS, main
 from lowproxy.errors import ConfigError
+
+
+ROOT = Path(lowproxy.__file__).parents[1]
 
 
 def run(*argv, **options):
@@ -114,7 +118,8 @@ def test_a_reader_who_has_enough_is_no_error(tmp_path):
         text=True,
         timeout=60,
         check=True,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": "."},
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
     )
 
     head, code = done.stdout.splitlines()

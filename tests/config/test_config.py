@@ -27,7 +27,7 @@ def file(tmp_path):
 def problems(path, environ=None, **options):
     """What is wrong with a configuration."""
     with pytest.raises(ConfigError) as caught:
-        config.load(path, environ or {}, **options)
+        config.load(path, environ or {}, **{"searched": (), **options})
     return caught.value.problems
 
 
@@ -154,7 +154,7 @@ def test_two_ports_cannot_be_one():
     [problem] = problems(None, listen=same, admin_listen=same)
 
     assert problem.startswith("server.admin_listen: found 127.0.0.1:4000")
-    config.load(None, {}, listen="127.0.0.1:0", admin_listen="127.0.0.1:0")
+    config.load(None, {}, listen="127.0.0.1:0", admin_listen="127.0.0.1:0", searched=())
 
 
 def test_a_key_in_the_environment_is_a_key(file):
@@ -229,7 +229,7 @@ def test_beyond_loopback_a_key_is_required(listen):
     assert short.startswith(f"{ENV_KEY}: ")
     assert "has 5 characters; needs 40 or more" in short
     assert "short" not in short
-    config.load(None, {ENV_KEY: LONG}, listen=listen)
+    config.load(None, {ENV_KEY: LONG}, listen=listen, searched=())
 
 
 def test_a_short_key_in_a_row_is_named_by_its_row(file):
