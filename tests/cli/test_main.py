@@ -10,7 +10,6 @@ import lowproxy
 from lowproxy.cli import COMMANDS, main
 from lowproxy.errors import ConfigError
 
-
 ROOT = Path(lowproxy.__file__).parents[1]
 
 
