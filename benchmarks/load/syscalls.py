@@ -40,8 +40,13 @@ def traced(pids: list[int], log: Path, core: int) -> Iterator[None]:
 
 
 def counted(log: Path, opened_at: float, wall_s: float) -> dict[str, int]:
-    """How often each call began within the window, most frequent first."""
+    """How often each call began within the window, most frequent first.
+
+    Nothing where the tracer could not attach and wrote nothing.
+    """
     calls: Counter[str] = Counter()
+    if not log.exists():
+        return {}
     with log.open(errors="replace") as lines:
         for line in lines:
             match = CALL.match(line)
