@@ -11,12 +11,18 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from lowproxy.core.parsing import loads
+
 # A whole string, or one bracket. The possessive quantifiers keep long strings linear.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\]}]+")
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
+
+
+# (start, end, new): `new` in place of `data[start:end]`
+Change = tuple[int, int, bytes]
 
 
 class Member(NamedTuple):
@@ -35,7 +41,7 @@ def members(data: bytes, start: int = 0) -> list[Member]:
     while data[i : i + 1] == b'"':
         key_end = _string_end(data, i)
         raw = data[i:key_end]
-        key = orjson.loads(raw) if b"\\" in raw else raw[1:-1].decode()
+        key = loads(raw) if b"\\" in raw else raw[1:-1].decode()
         colon = _COLON.match(data, key_end)
         assert colon is not None, "a key is followed by a colon in accepted JSON"
         value_end = _value_end(data, colon.end())
@@ -71,42 +77,67 @@ def replace_string(data: bytes, key: str, value: bytes) -> bytes:
     span = string_value_span(data, key.encode())
     if span is not None:
         return data[: span[0]] + value + data[span[1] :]
-    for member in reversed(members(data)):
-        if member.key == key:
-            data = data[: member.value_start] + value + data[member.value_end :]
-    return data
+    rows = members(data)
+    return changed(
+        data, [(r.value_start, r.value_end, value) for r in rows if r.key == key]
+    )
 
 
-def put_member(data: bytes, parsed: dict[str, Any], key: str, value: bytes) -> bytes:
-    """`data` with the top-level member `key` set to `value`: replaced where it exists, else added last."""
+def put_member(
+    data: bytes,
+    parsed: dict[str, Any],
+    key: str,
+    value: bytes,
+    *,
+    within: bytes | None = None,
+) -> bytes:
+    """`data` with the top-level member `key` set to `value`: replaced where it exists, else added last.
+
+    `within` has the offsets of `data` and is what is changed in its stead: an event, `data` its payload.
+    """
+    within = data if within is None else within
     if key in parsed:
-        data = drop_members(data, (key,))
+        cuts = _cuts(members(data), (key,))
+        data, within = changed(data, cuts), changed(within, cuts)
         parsed = {name: None for name in parsed if name != key}
     end = data.rindex(b"}")
     comma = b"," if parsed else b""
-    return b"%b%b%b:%b%b" % (data[:end], comma, orjson.dumps(key), value, data[end:])
+    member = b"%b%b:%b" % (comma, orjson.dumps(key), value)
+    return within[:end] + member + within[end:]
 
 
 def drop_members(data: bytes, keys: Collection[str]) -> bytes:
     """`data` without the top-level members named in `keys`, and with its commas right."""
-    rows = members(data)
-    kept = [row for row in rows if row.key not in keys]
-    if len(kept) == len(rows):
+    return changed(data, _cuts(members(data), keys))
+
+
+def changed(data: bytes, changes: list[Change]) -> bytes:
+    """`data` with each `(start, end, new)` in place of `data[start:end]`; in order, none overlapping."""
+    if not changes:
         return data
-    if not kept:
-        return data[: rows[0].key_start] + data[rows[-1].value_end :]
-    out, at = [], 0
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
-        if (
-            row.key in keys
-            and following is not None
-            and row.key_start < kept[-1].key_start
-        ):
-            out.append(data[at : row.key_start])
-            at = following.key_start
-    out.append(data[at : kept[-1].value_end])
-    out.append(data[rows[-1].value_end :])
+    out: list[bytes] = []
+    at = 0
+    for start, end, new in changes:
+        out += data[at:start], new
+        at = end
+    out.append(data[at:])
     return b"".join(out)
+
+
+def _cuts(rows: list[Member], keys: Collection[str]) -> list[Change]:
+    """What has to go: a member with the comma behind it, those at the end with the comma in front."""
+    kept = [i for i, row in enumerate(rows) if row.key not in keys]
+    if len(kept) == len(rows):
+        return []
+    if not kept:
+        return [(rows[0].key_start, rows[-1].value_end, b"")]
+    last = kept[-1]
+    cuts = [
+        (row.key_start, rows[i + 1].key_start, b"")
+        for i, row in enumerate(rows[:last])
+        if row.key in keys
+    ]
+    return [*cuts, (rows[last].value_end, rows[-1].value_end, b"")]
 
 
 def _after_space(data: bytes, i: int) -> int:
