@@ -1,6 +1,8 @@
 """Which candidates serve a request, in which order, and why: one synchronous function of values."""
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import NamedTuple
 
 import attrs
 
@@ -22,8 +24,7 @@ TIE = 0.01
 _KEY_RULES = ("key.models", "key.providers")
 
 
-@attrs.frozen
-class Rejection:
+class Rejection(NamedTuple):
     """Why one candidate may not serve."""
 
     candidate: str
@@ -65,10 +66,12 @@ def decide(
         key.permit(asked, wishes.region, wishes.provider)
         question = Question(chat, key, asked)
         accepted = _accept(question, _offers(asked, pool), rejections)
-        ordered = _order(
-            accepted, _scale(asked, chat, key), wishes.order, resting, pick
-        )
-        eligible += [c for c in ordered if c not in eligible]
+        scale = _scale(asked, chat, key)
+        ordered = _order(accepted, scale, wishes.order, resting, pick)
+        if eligible:
+            known = {c.id for c in eligible}
+            ordered = [c for c in ordered if c.id not in known]
+        eligible += ordered
     if not eligible:
         raise _nothing(chat, key, pool, rejections)
     if not wishes.allow_fallbacks:
@@ -94,10 +97,15 @@ def _offers(asked: str, pool: Pool) -> Iterable[Candidate]:
 def _accept(
     question: Question, offers: Iterable[Candidate], rejections: list[Rejection]
 ) -> list[Candidate]:
+    checks = [
+        (name, check)
+        for name, rule in RULES.items()
+        if (check := rule(question)) is not None
+    ]
     accepted = []
     for candidate in offers:
-        for name, rule in RULES.items():
-            reason = rule(question, candidate)
+        for name, check in checks:
+            reason = check(candidate)
             if reason is not None:
                 rejections.append(Rejection(candidate.id, name, reason))
                 break
@@ -126,40 +134,31 @@ def _order(
     resting: frozenset[str],
     pick: Callable[[int], int],
 ) -> list[Candidate]:
-    """Healthy before resting, then the caller's order of providers, then the score; equals are drawn."""
+    """Healthy before resting, then the caller's order, then the score; equals are drawn."""
+    score = attrgetter("by_carbon" if scale == "carbon" else "by_price")
+    ranked = sorted(accepted, key=score)
+    if wanted or resting:
 
-    def rank(candidate: Candidate) -> tuple[bool, int, float, float]:
-        provider = candidate.endpoint.provider.id
-        place = wanted.index(provider) if provider in wanted else len(wanted)
-        return (candidate.id in resting, place, *_score(candidate, scale))
+        def class_of(candidate: Candidate) -> tuple[bool, int]:
+            provider = candidate.endpoint.provider.id
+            place = wanted.index(provider) if provider in wanted else len(wanted)
+            return (candidate.id in resting, place)
 
-    ranked = sorted(accepted, key=rank)
-    if len(ranked) > 1:
-        best = rank(ranked[0])
-        ties = 1
-        while ties < len(ranked) and _ties(rank(ranked[ties]), best):
-            ties += 1
-        if ties > 1:
-            ranked.insert(0, ranked.pop(pick(ties)))
+        ranked.sort(key=class_of)  # stable: within a class the score decides
+        best = class_of(ranked[0]) if ranked else None
+        equals = [c for c in ranked if class_of(c) == best]
+    else:
+        equals = ranked
+    ties = 1
+    while ties < len(equals) and _ties(score(equals[ties]), score(equals[0])):
+        ties += 1
+    if ties > 1:
+        ranked.insert(0, ranked.pop(pick(ties)))
     return ranked
 
 
-def _score(candidate: Candidate, scale: str) -> tuple[float, float]:
-    """Grams then price, or price then grams, per thousand tokens; unknown is last."""
-    grams = candidate.carbon_g_per_1k
-    price = candidate.price_per_1k
-    g = float("inf") if grams is None else grams
-    p = float("inf") if price is None else price
-    return (g, p) if scale == "carbon" else (p, g)
-
-
-def _ties(
-    one: tuple[bool, int, float, float], best: tuple[bool, int, float, float]
-) -> bool:
-    near = all(
-        a == b or abs(a - b) <= TIE * b for a, b in zip(one[2:], best[2:], strict=True)
-    )
-    return one[:2] == best[:2] and near
+def _ties(one: tuple[float, float], best: tuple[float, float]) -> bool:
+    return all(a == b or abs(a - b) <= TIE * b for a, b in zip(one, best, strict=True))
 
 
 def _same_region_first(

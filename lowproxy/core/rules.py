@@ -1,8 +1,10 @@
 """The hard constraints of routing, one function each, and RULES, the list of them.
 
-A rule looks at one candidate and gives the reason why it cannot serve, or None. To add one: write the
-function, add its line to RULES. The order is from the most specific scope to the least, because the first
-reason is the one that the caller is told.
+A rule looks at the question (the request and the key) and gives a check for candidates, or None where it
+has nothing to say: most requests have one or two constraints, and the others must cost them nothing. A
+check gives the reason why a candidate cannot serve, or None. To add a rule: write the function, add its
+line to RULES. The order is from the most specific scope to the least, because the first reason is the one
+that the caller is told.
 """
 
 from collections.abc import Callable
@@ -31,105 +33,116 @@ class Question:
         return self.asked in PSEUDO_MODELS
 
 
-Rule = Callable[[Question, Candidate], str | None]
+Check = Callable[[Candidate], str | None]
+Rule = Callable[[Question], Check | None]
 
 
-def route_region(question: Question, candidate: Candidate) -> str | None:
+def route_region(question: Question) -> Check | None:
     """The request's pin: `route.region` or the header."""
-    pin = question.chat.preferences.region
-    region = candidate.endpoint.region
-    return (
-        None
-        if pin is None or region_matches(region, pin)
-        else f"region {region} is not {pin}"
-    )
+    return _pinned(question.chat.preferences.region, "the request is pinned to")
 
 
-def route_provider(question: Question, candidate: Candidate) -> str | None:
+def route_provider(question: Question) -> Check | None:
     """`route.provider`."""
     wanted = question.chat.preferences.provider
-    return (
-        None
-        if wanted in (None, candidate.endpoint.provider.id)
-        else f"provider is not {wanted}"
+    if wanted is None:
+        return None
+    return lambda c: (
+        None if c.endpoint.provider.id == wanted else f"provider is not {wanted}"
     )
 
 
-def provider_only(question: Question, candidate: Candidate) -> str | None:
+def provider_only(question: Question) -> Check | None:
     """`provider.only`."""
     only = question.chat.preferences.only
-    return (
-        None
-        if not only or candidate.endpoint.provider.id in only
-        else "not in provider.only"
-    )
-
-
-def provider_ignore(question: Question, candidate: Candidate) -> str | None:
-    """`provider.ignore`."""
-    return (
-        "in provider.ignore"
-        if candidate.endpoint.provider.id in question.chat.preferences.ignore
-        else None
-    )
-
-
-def max_price(question: Question, candidate: Candidate) -> str | None:
-    """`provider.max_price`; an unknown price is not known to be low enough."""
-    wishes, model = question.chat.preferences, candidate.model
-    for limit, price in (
-        (wishes.max_price_prompt, model.price_prompt),
-        (wishes.max_price_completion, model.price_completion),
-    ):
-        if limit is not None and (price is None or price > limit):
-            return f"price {price if price is not None else 'unknown'} is over {limit}"
-    return None
-
-
-def key_region(question: Question, candidate: Candidate) -> str | None:
-    """The key's pin."""
-    pin = question.key.region
-    return (
-        None
-        if pin is None or region_matches(candidate.endpoint.region, pin)
-        else f"the key is pinned to {pin}"
-    )
-
-
-def key_models(question: Question, candidate: Candidate) -> str | None:
-    """The key's model list, for what a pseudo-model picks."""
-    return (
-        None
-        if question.key.allows_model(candidate.model.id)
-        else "the key does not allow this model"
-    )
-
-
-def key_providers(question: Question, candidate: Candidate) -> str | None:
-    """The key's provider list."""
-    allowed = question.key.allows_provider(candidate.endpoint.provider.id)
-    return None if allowed else "the key does not allow this provider"
-
-
-def capabilities(question: Question, candidate: Candidate) -> str | None:
-    """A pseudo-model never picks a model that is not known to do the job; a named model is the caller's choice."""
-    if not question.is_pseudo and not question.chat.preferences.require_parameters:
+    if not only:
         return None
-    missing = question.chat.needs - candidate.model.capabilities
-    return f"not known for {', '.join(sorted(missing))}" if missing else None
+    return lambda c: None if c.endpoint.provider.id in only else "not in provider.only"
 
 
-def context(question: Question, candidate: Candidate) -> str | None:
+def provider_ignore(question: Question) -> Check | None:
+    """`provider.ignore`."""
+    ignored = question.chat.preferences.ignore
+    if not ignored:
+        return None
+    return lambda c: "in provider.ignore" if c.endpoint.provider.id in ignored else None
+
+
+def max_price(question: Question) -> Check | None:
+    """`provider.max_price`; an unknown price is not known to be low enough."""
+    wishes = question.chat.preferences
+    prompt, completion = wishes.max_price_prompt, wishes.max_price_completion
+    if prompt is None and completion is None:
+        return None
+
+    def check(candidate: Candidate) -> str | None:
+        model = candidate.model
+        for limit, price in (
+            (prompt, model.price_prompt),
+            (completion, model.price_completion),
+        ):
+            if limit is not None and (price is None or price > limit):
+                return f"price {'unknown' if price is None else price} is over {limit}"
+        return None
+
+    return check
+
+
+def key_region(question: Question) -> Check | None:
+    """The key's pin."""
+    return _pinned(question.key.region, "the key is pinned to")
+
+
+def key_models(question: Question) -> Check | None:
+    """The key's model list, for what a pseudo-model picks."""
+    key = question.key
+    if not key.models:
+        return None
+    return lambda c: (
+        None if key.allows_model(c.model.id) else "the key does not allow this model"
+    )
+
+
+def key_providers(question: Question) -> Check | None:
+    """The key's provider list."""
+    allowed = question.key.providers
+    if not allowed:
+        return None
+    return lambda c: (
+        None
+        if c.endpoint.provider.id in allowed
+        else "the key does not allow this provider"
+    )
+
+
+def capabilities(question: Question) -> Check | None:
+    """A pseudo-model never picks a model that is not known to do the job; a named one is the caller's choice."""
+    needs = question.chat.needs
+    if not needs or not (
+        question.is_pseudo or question.chat.preferences.require_parameters
+    ):
+        return None
+
+    def check(candidate: Candidate) -> str | None:
+        missing = needs - candidate.model.capabilities
+        return f"not known for {', '.join(sorted(missing))}" if missing else None
+
+    return check
+
+
+def context(question: Question) -> Check | None:
     """A prompt that cannot fit is not sent by a pseudo-model's choice."""
-    length = candidate.model.context_length
-    if not question.is_pseudo or length is None:
+    if not question.is_pseudo:
         return None
     least = question.chat.prompt_bytes // _BYTES_PER_TOKEN
-    return (
-        f"a prompt of at least {least} tokens is over its {length}"
-        if least > length
-        else None
-    )
+
+    def check(candidate: Candidate) -> str | None:
+        length = candidate.model.context_length
+        if length is None or least <= length:
+            return None
+        return f"a prompt of at least {least} tokens is over its {length}"
+
+    return check
 
 
 RULES: dict[str, Rule] = {
@@ -144,3 +157,10 @@ RULES: dict[str, Rule] = {
     "capabilities": capabilities,
     "context": context,
 }
+
+
+def _pinned(pin: str | None, who: str) -> Check | None:
+    if pin is None:
+        return None
+    reason = f"{who} {pin}"
+    return lambda c: None if region_matches(c.endpoint.region, pin) else reason

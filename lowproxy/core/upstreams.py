@@ -60,11 +60,21 @@ class Candidate:
     endpoint: Endpoint
     carbon_g_per_1k: float | None = None
     price_per_1k: float | None = None
+    id: str = attrs.field(init=False)  # in traces and in health: `endpoint/model`
+    by_carbon: tuple[float, float] = attrs.field(init=False, repr=False)
+    by_price: tuple[float, float] = attrs.field(init=False, repr=False)
 
-    @property
-    def id(self) -> str:
-        """Names the candidate in traces and in health: `endpoint/model`."""
+    @id.default
+    def _id(self) -> str:
         return f"{self.endpoint.id}/{self.model.id}"
+
+    @by_carbon.default
+    def _by_carbon(self) -> tuple[float, float]:
+        return _known(self.carbon_g_per_1k), _known(self.price_per_1k)
+
+    @by_price.default
+    def _by_price(self) -> tuple[float, float]:
+        return _known(self.price_per_1k), _known(self.carbon_g_per_1k)
 
 
 @attrs.frozen
@@ -90,3 +100,7 @@ class Pool:
 def region_matches(region: str, pin: str) -> bool:
     """Whether a place in `region` satisfies a pin: the same name, or `eu` for any `eu-...`."""
     return region == pin or region.startswith(pin + "-")
+
+
+def _known(value: float | None) -> float:
+    return float("inf") if value is None else value

@@ -26,7 +26,7 @@ from lowproxy.server.scales import Scales
 from lowproxy.server.wire import Server
 from lowproxy.store.keys import KeyStore
 from lowproxy.transport.dispatch import Dispatch
-from lowproxy.transport.public import running_client
+from lowproxy.transport.fast import running_client
 
 log = structlog.get_logger("lowproxy.app")
 

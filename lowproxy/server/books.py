@@ -14,13 +14,10 @@ log = structlog.get_logger("lowproxy.access")
 
 def write_down(parts: Parts, exchange: Exchange) -> None:
     """Called once per request, by the door, always."""
-    if (
-        exchange.impact is None
-        and exchange.usage is not None
-        and exchange.candidate is not None
-    ):
-        # Cut or cancelled before its final chunk: what was seen counts.
-        exchange.impact = parts.scales.weigh(exchange.candidate, exchange.usage)
+    usage, candidate = exchange.usage, exchange.candidate
+    if usage is not None and usage != exchange.weighed and candidate is not None:
+        # Cut before its final chunk, or usage came after it: what was seen counts.
+        exchange.impact = parts.scales.weigh(candidate, usage)
     record = exchange.record()
     parts.metrics.count(record)
     if parts.config.log.access:

@@ -1,7 +1,10 @@
 """Where every API request comes in and where it is written down, whatever happens between."""
 
 import asyncio
+import contextlib
+import json
 from functools import partial
+from typing import Any, cast
 
 import orjson
 import structlog
@@ -12,7 +15,7 @@ from lowproxy.errors import LowproxyError, OverloadedError, UpstreamRefusedError
 from lowproxy.server import books, endpoints
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
-from lowproxy.server.wire import Handler, send
+from lowproxy.server.wire import Handler, Sent, send
 
 log = structlog.get_logger("lowproxy.door")
 
@@ -25,7 +28,7 @@ def make_door(parts: Parts) -> Handler:
 async def door(parts: Parts, request: web.BaseRequest) -> web.StreamResponse:
     """Opens the exchange, finds the endpoint, answers failures, writes everything down."""
     exchange = Exchange.begin(request.method)
-    parts.metrics.open_requests.inc()
+    parts.metrics.open_requests += 1
     try:
         return await _serve(parts, request, exchange)
     except LowproxyError as failure:
@@ -38,21 +41,15 @@ async def door(parts: Parts, request: web.BaseRequest) -> web.StreamResponse:
         exchange.http_status = exchange.http_status or 499
         raise
     except Exception as exc:  # noqa: BLE001 - the caller is owed an answer, the books a line
-        # A bug of ours. Its text may quote the request, so only the type and the place are logged.
-        log.error(
-            "bug",
-            generation_id=exchange.generation_id,
-            kind=type(exc).__name__,
-            at=_place(exc),
-        )
-        return _answer(
-            request,
-            exchange,
-            LowproxyError(f"internal error; quote {exchange.generation_id}"),
-        )
+        _complain(exchange, exc)
+        failure = LowproxyError(f"internal error; quote {exchange.generation_id}")
+        return _answer(request, exchange, failure)
     finally:
-        parts.metrics.open_requests.dec()
-        books.write_down(parts, exchange)
+        parts.metrics.open_requests -= 1
+        try:
+            books.write_down(parts, exchange)
+        except Exception as exc:  # noqa: BLE001 - a full disk must not undo an answer
+            _complain(exchange, exc)
 
 
 async def _serve(
@@ -76,15 +73,38 @@ def _answer(
         else failure.status
     )
     exchange.failed(failure, status)
+    if exchange.first_byte is not None:
+        # Another head would be taken for a part of the body: better an end that is seen to be one.
+        return cast(web.StreamResponse, Sent(status, keep_alive=False))
+    exchange.http_status = status
     fields = [*exchange.answer_fields(), *failure.headers().items()]
     # A body that was not read to its end would be taken for the next request.
     return send(
         request,
         status,
         fields,
-        orjson.dumps(failure.body()),
+        _dumps(failure.body()),
         close=not request.content.is_eof(),
     )
+
+
+def _dumps(body: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        # An upstream's error object may hold what orjson does not write: 2**64, a lone surrogate.
+        return json.dumps(body).encode()
+
+
+def _complain(exchange: Exchange, exc: Exception) -> None:
+    """A bug of ours. Its text may quote the request, so only the type and the place are logged."""
+    with contextlib.suppress(Exception):
+        log.error(
+            "bug",
+            generation_id=exchange.generation_id,
+            kind=type(exc).__name__,
+            at=_place(exc),
+        )
 
 
 def _place(exc: BaseException) -> str:

@@ -35,6 +35,7 @@ class Exchange:
     error: str | None = None
     first_byte: float | None = None
     usage: Usage | None = None
+    weighed: Usage | None = None  # the usage that `impact` was made from
     impact: EcoImpact | None = None
     unreadable_events: int = 0
 

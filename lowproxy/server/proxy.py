@@ -75,7 +75,7 @@ def annotation(
         "provider": candidate.endpoint.provider.id,
         "region": candidate.endpoint.region,
     }
-    exchange.usage = usage
+    exchange.usage = exchange.weighed = usage
     exchange.impact = parts.scales.weigh(candidate, usage)
     if exchange.impact is not None:
         fields["eco"] = eco_fields(exchange.impact, parts.config.eco.full)
@@ -94,15 +94,22 @@ async def read_body(request: web.BaseRequest, limit: int, limit_s: float) -> byt
     )
     if (request.content_length or 0) > limit:
         raise too_large
-    send_continue(request)
+    content = request.content
     parts, size = [], 0
     try:
-        async with asyncio.timeout(limit_s or None):
-            while data := await request.content.readany():
-                parts.append(data)
-                size += len(data)
-                if size > limit:
-                    raise too_large
+        if content.is_eof():
+            # It came with the head, as nearly every body does: no timer is needed.
+            parts.append(content.read_nowait())
+            if len(parts[0]) > limit:
+                raise too_large
+        else:
+            send_continue(request)
+            async with asyncio.timeout(limit_s or None):
+                while data := await content.readany():
+                    parts.append(data)
+                    size += len(data)
+                    if size > limit:
+                        raise too_large
     except TimeoutError:
         raise BodyTimeoutError(
             f"the body did not arrive within timeouts.body_s ({limit_s:g} s)"
@@ -124,14 +131,15 @@ def _whole(
     """A unary answer: the upstream's JSON, `model` set and `lowrouter` added."""
     candidate, parsed, body = whole.candidate, whole.parsed, whole.body
     usage = Usage.read(parsed.get("usage")) or _counted(chat, parsed)
-    exchange.first_byte = time.monotonic()
     value = annotation(parts, exchange, candidate, usage)
     if isinstance(parsed.get("model"), str):
         body = splice.replace_string(body, "model", orjson.dumps(candidate.model.id))
     body = splice.put_member(body, parsed, "lowrouter", value)
     exchange.http_status = whole.answer.status
     fields = [*exchange.answer_fields(), *forwarded(whole.answer.fields, DOWN)]
-    return send(request, whole.answer.status, fields, body)
+    answer = send(request, whole.answer.status, fields, body)
+    exchange.first_byte = time.monotonic()
+    return answer
 
 
 def _counted(chat: ChatRequest, parsed: dict[str, object]) -> Usage:

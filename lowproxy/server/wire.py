@@ -173,6 +173,8 @@ class CallerStream:
 
     def write(self, data: bytes) -> None:
         """Sends bytes of the body, the head before them if it is still here."""
+        if self._transport.is_closing():
+            return  # the caller has gone; its handler is about to be told
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         if not self.started:
@@ -183,6 +185,8 @@ class CallerStream:
     def finish(self, data: bytes) -> web.StreamResponse:
         """Sends the last bytes and the end of the body."""
         self.attach(None)
+        if self._transport.is_closing():
+            return _sent(self._status, keep_alive=False)
         end = b"0\r\n\r\n" if self._chunked else b""
         if data and self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)

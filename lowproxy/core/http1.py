@@ -1,0 +1,245 @@
+"""Read HTTP/1.1 responses: the head, and bodies framed by chunks, by length or by the end of the connection.
+
+Pure and incremental, for the fast way up. Only what a gateway asks of a head is looked for; a head that
+contradicts itself about its framing is refused, since a guess would mix two answers (RFC 9112, section 6.3).
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping
+
+# Far more than any provider sends; a head that does not end must not make us buffer for ever.
+MAX_HEAD_BYTES = 64 * 1024
+# A chunk-size line with extensions, or a trailer line.
+_MAX_LINE_BYTES = 8 * 1024
+# What one read may expand to where an upstream compresses although it was asked not to.
+_MAX_INFLATED_BYTES = 16 * 1024 * 1024
+
+CHUNKED = -1
+UNTIL_CLOSE = -2
+
+
+class Http1Error(ValueError):
+    """The upstream's bytes are not an HTTP/1.1 response; the text quotes none of them."""
+
+
+class Fields(Mapping[str, str]):
+    """The fields of a head, found when asked for, without regard to case."""
+
+    __slots__ = ("_low", "_raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw  # from the status line's CRLF to the last field's
+        self._low = raw.lower()
+
+    def __getitem__(self, name: str) -> str:
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        """The first field of that name."""
+        needle = b"\r\n%b:" % name.lower().encode()
+        start = self._low.find(needle)
+        if start < 0:
+            return default
+        start += len(needle)
+        return (
+            self._raw[start : self._raw.index(b"\r\n", start)].strip().decode("latin-1")
+        )
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and b"\r\n%b:" % name.lower().encode() in self._low
+
+    def differ(self, name: str) -> bool:
+        """Whether the field is there more than once, with different values."""
+        needle = b"\r\n%b:" % name.encode()
+        if self._low.count(needle) < 2:
+            return False
+        values = {
+            line.partition(b":")[2].strip()
+            for line in self._lines()
+            if line.lower().startswith(needle[2:])
+        }
+        return len(values) > 1
+
+    def __iter__(self) -> Iterator[str]:
+        return (
+            line.partition(b":")[0].decode("latin-1").lower() for line in self._lines()
+        )
+
+    def __len__(self) -> int:
+        return len(self._lines())
+
+    def _lines(self) -> list[bytes]:
+        return [line for line in self._raw.split(b"\r\n") if line]
+
+
+class Head:
+    """Status, fields, and how the body is framed: its length, CHUNKED or UNTIL_CLOSE."""
+
+    __slots__ = ("fields", "keep_alive", "length", "status")
+
+    def __init__(self, raw: bytes) -> None:
+        """`raw` is the head up to and with the CRLF of its last line. Raises Http1Error."""
+        line_end = raw.index(b"\r\n")
+        if not raw.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or not raw[9:12].isdigit():
+            raise Http1Error("the answer does not begin with an HTTP/1 status line")
+        self.status = int(raw[9:12])
+        self.fields = Fields(raw[line_end:])
+        connection = (self.fields.get("connection") or "").lower()
+        self.keep_alive = "close" not in connection and (
+            raw[7:8] == b"1" or "keep-alive" in connection
+        )
+        self.length = self._framing()
+        if self.length == UNTIL_CLOSE:
+            self.keep_alive = False
+
+    def _framing(self) -> int:
+        if self.status < 200 or self.status in (204, 304):
+            return 0
+        coding = self.fields.get("transfer-encoding")
+        if coding is not None:
+            if coding.lower() != "chunked" or "content-length" in self.fields:
+                raise Http1Error("the answer's transfer coding is not chunked alone")
+            return CHUNKED
+        length = self.fields.get("content-length")
+        if length is None:
+            return UNTIL_CLOSE
+        if not (length.isascii() and length.isdigit()) or self.fields.differ(
+            "content-length"
+        ):
+            raise Http1Error("the answer's content length is not one number")
+        return int(length)
+
+
+class Body:
+    """Takes a body's bytes as they come, gives its content; `done` at its end, `rest` is what follows it."""
+
+    __slots__ = ("_buffer", "_left", "_trailer", "done", "rest")
+
+    def __init__(self, length: int) -> None:
+        """`length` as in `Head.length`."""
+        self._left = length  # bytes to come: of the body, or (chunked: CHUNKED at a boundary) of a chunk
+        self._buffer = b""
+        self._trailer = False
+        self.done = length == 0
+        self.rest = b""
+
+    def close(self) -> bool:
+        """The connection has ended; whether that is where the body ends."""
+        return self.done or self._left == UNTIL_CLOSE
+
+
+class PlainBody(Body):
+    """A body by its length, or up to the end of the connection."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> bytes:
+        """The content in `data`."""
+        left = self._left
+        if left == UNTIL_CLOSE:
+            return data
+        if len(data) < left:
+            self._left = left - len(data)
+            return data
+        self.done = True
+        self.rest = data[left:]
+        return data[:left]
+
+
+class ChunkedBody(Body):
+    """A body in chunks (RFC 9112, section 7.1)."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> bytes:
+        """The content in `data`. Raises Http1Error."""
+        if self._left == CHUNKED and not self._buffer and not self._trailer:
+            # Nearly always one read brings whole chunks, and mostly one.
+            end = data.find(b"\r\n")
+            line = data[:end]
+            if 0 < end < 16 and line.isalnum():
+                size = _size(line)
+                if size and len(data) == end + size + 4:
+                    if not data.endswith(b"\r\n"):
+                        raise Http1Error("a chunk does not end where its size says")
+                    return data[end + 2 : -2]
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> bytes:
+        data, self._buffer = self._buffer + data, b""
+        out = []
+        at = 0
+        while at < len(data) and not self.done:
+            if self._trailer:
+                at = self._line(data, at)
+            elif self._left > 0:
+                piece = data[at : at + self._left]
+                out.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+            elif self._left == 0:  # the CRLF behind a chunk's content
+                if len(data) - at < 2:
+                    break
+                if data[at : at + 2] != b"\r\n":
+                    raise Http1Error("a chunk does not end where its size says")
+                at += 2
+                self._left = CHUNKED
+            else:
+                at = self._line(data, at)
+            if at < 0:
+                return b"".join(out)
+        if self.done:
+            self.rest = data[at:]
+        else:
+            self._buffer = data[at:]
+        return b"".join(out)
+
+    def _line(self, data: bytes, at: int) -> int:
+        """Reads a size or trailer line at `at`; gives where it ends, -1 (and keeps it) where it does not yet."""
+        end = data.find(b"\r\n", at)
+        if end < 0:
+            if len(data) - at > _MAX_LINE_BYTES:
+                raise Http1Error("a chunk's size line does not end")
+            self._buffer = data[at:]
+            return -1
+        if self._trailer:
+            self.done = end == at
+        else:
+            size = _size(data[at:end].partition(b";")[0].strip())
+            self._left, self._trailer = size, size == 0
+        return end + 2
+
+
+class Inflater:
+    """Undoes gzip or deflate, for an upstream that compresses unasked. Raises Http1Error."""
+
+    def __init__(self, coding: str) -> None:
+        if coding not in ("gzip", "x-gzip", "deflate"):
+            raise Http1Error(
+                "the answer's content coding was not asked for and is not known"
+            )
+        self._zlib = zlib.decompressobj(wbits=47 if coding != "deflate" else 15)
+
+    def feed(self, data: bytes) -> bytes:
+        """The plain bytes."""
+        try:
+            out = self._zlib.decompress(data, _MAX_INFLATED_BYTES)
+        except zlib.error:
+            raise Http1Error("the answer's compression is broken") from None
+        if self._zlib.unconsumed_tail:
+            raise Http1Error("the answer's compression expands beyond bounds")
+        return out
+
+
+def body_of(head: Head) -> PlainBody | ChunkedBody:
+    """The reader for a head's body."""
+    return ChunkedBody(CHUNKED) if head.length == CHUNKED else PlainBody(head.length)
+
+
+def _size(text: bytes) -> int:
+    if not 0 < len(text) <= 16 or text.strip(b"0123456789abcdefABCDEF"):
+        raise Http1Error("a chunk's size is not a hexadecimal number")
+    return int(text, 16)

@@ -1,0 +1,543 @@
+"""Upstream connections whose bytes go straight from the socket into a sink.
+
+A protocol per connection and a pool of them, on documented interfaces of asyncio alone; names are resolved
+and raced by aiohttp's resolver and by aiohappyeyeballs, as aiohttp's own connector does it. Once an answer
+pumps, `data_received` runs into the caller's transport: no task wakes, nothing is queued.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from typing import cast
+from urllib.parse import urlsplit
+
+import aiohappyeyeballs
+import attrs
+from aiohttp import DefaultResolver
+from aiohttp.abc import AbstractResolver
+
+from lowproxy.config import Timeouts
+from lowproxy.core.headers import head
+from lowproxy.core.http1 import (
+    MAX_HEAD_BYTES,
+    ChunkedBody,
+    Head,
+    Http1Error,
+    Inflater,
+    PlainBody,
+    body_of,
+)
+from lowproxy.errors import (
+    UpstreamCutError,
+    UpstreamError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+    UpstreamUnreadableError,
+)
+from lowproxy.providers.provider import UpstreamRequest
+from lowproxy.transport.deadline import Deadline
+from lowproxy.transport.sink import Sink
+
+# Shorter than the idle limit of any provider's load balancer that is known (60 s and up).
+KEEPALIVE_S = 50.0
+# RFC 8305, section 5: how long one address family has before the other is tried beside it.
+HAPPY_EYEBALLS_S = 0.25
+# Below this a copy is cheaper than a second buffer in the system call.
+_JOIN_BYTES = 16 * 1024
+
+
+@attrs.frozen
+class Target:
+    """Where a URL leads: connections to equal targets are interchangeable."""
+
+    host: str
+    port: int
+    tls: bool
+
+
+class Connection(asyncio.Protocol):
+    """One connection to an upstream; serves one answer at a time."""
+
+    __slots__ = (
+        "answer",
+        "idle_since",
+        "open",
+        "pool",
+        "reusable",
+        "target",
+        "transport",
+    )
+
+    def __init__(self, pool: "Pool", target: Target) -> None:
+        self.pool = pool
+        self.target = target
+        self.answer: FastAnswer | None = None
+        self.transport: asyncio.Transport
+        self.open = False
+        self.reusable = True  # the upstream has not said that it will close
+        self.idle_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not one
+        self.open = True
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the answer; anything else means that the two sides disagree."""
+        if self.answer is not None:
+            self.answer.receive(data)
+        else:
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The answer, if any, ends here."""
+        self.open = False
+        self.pool.forget(self)
+        answer, self.answer = self.answer, None
+        if answer is not None:
+            answer.lost(exc)
+
+
+class Pool:
+    """Idle connections by target, last used first; those idle too long are closed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._idle: dict[Target, deque[Connection]] = {}
+        self._open: set[Connection] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def take(self, target: Target) -> Connection | None:
+        """An idle connection that is still open."""
+        idle = self._idle.get(target)
+        oldest = self._loop.time() - KEEPALIVE_S
+        while idle:
+            connection = idle.pop()
+            if (
+                connection.open
+                and not connection.transport.is_closing()
+                and connection.idle_since > oldest
+            ):
+                return connection
+            connection.transport.abort()
+        return None
+
+    def added(self, connection: Connection) -> None:
+        """A connection was made."""
+        self._open.add(connection)
+
+    def put(self, connection: Connection) -> None:
+        """The connection has served its answer."""
+        connection.idle_since = self._loop.time()
+        self._idle.setdefault(connection.target, deque()).append(connection)
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(KEEPALIVE_S, self._close_idle)
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is gone."""
+        self._open.discard(connection)
+        idle = self._idle.get(connection.target)
+        if idle is not None:
+            with contextlib.suppress(ValueError):
+                idle.remove(connection)
+
+    def close(self) -> None:
+        """Ends every connection."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for connection in list(self._open):
+            connection.transport.abort()
+
+    def _close_idle(self) -> None:
+        self._sweep = None
+        oldest = self._loop.time() - KEEPALIVE_S
+        for target, idle in list(self._idle.items()):
+            while idle and idle[0].idle_since <= oldest:
+                idle.popleft().transport.abort()
+            if not idle:
+                del self._idle[target]
+        if self._idle:
+            self._sweep = self._loop.call_later(KEEPALIVE_S, self._close_idle)
+
+
+class FastAnswer:
+    """One answer on a connection: pulled by `more` until it is told to `pump`."""
+
+    __slots__ = (
+        "_body",
+        "_connection",
+        "_deadline",
+        "_failure",
+        "_head",
+        "_inflater",
+        "_loop",
+        "_name",
+        "_paused",
+        "_ready",
+        "_sink",
+        "_started",
+        "_timeouts",
+        "_waiter",
+        "began",
+        "ended",
+        "fields",
+        "status",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        name: str,
+        timeouts: Timeouts,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._connection: Connection | None = connection
+        self._name = name
+        self._timeouts = timeouts
+        self._loop = loop
+        self._started = loop.time()
+        self._head = b""
+        self._body: PlainBody | ChunkedBody | None = None
+        self._inflater: Inflater | None = None
+        self._ready: list[bytes] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
+        self._deadline: Deadline | None = None
+        self._failure: UpstreamError | None = None
+        self._paused = False
+        self.began = False  # a byte of the answer has come
+        self.ended = False
+        self.status = 0
+        self.fields: Mapping[str, str] = {}
+
+    # --- what the protocol calls ---------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Bytes from the socket."""
+        body = self._body
+        try:
+            if body is None:
+                self._receive_head(data)
+                return
+            data = body.feed(data)
+            if self._inflater is not None:
+                data = self._inflater.feed(data)
+        except Http1Error as exc:
+            self._fail(UpstreamUnreadableError(f"{self._name}: {exc}"))
+            return
+        sink = self._sink
+        if sink is None:
+            if data:
+                self._ready.append(data)
+            if body.done:
+                self._end()
+            self._wake()
+            return
+        if self._deadline is not None:
+            self._deadline.touch()
+        if data:
+            sink.write(data)
+        if body.done:
+            self._end()
+            self._wake()
+
+    def lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._connection = None
+        if self.ended or self._failure is not None:
+            return
+        if exc is None and self._body is not None and self._body.close():
+            self.ended = True
+            self._wake()
+        else:
+            self._fail(UpstreamCutError(f"{self._name}: the connection ended early"))
+
+    # --- what the rooms call -------------------------------------------------------------------
+
+    async def head(self) -> None:
+        """Returns when status and fields are there. Raises UpstreamError."""
+        while self._body is None:
+            await self._wait()
+
+    async def more(self) -> bytes:
+        """The next bytes of the body, b"" at its clean end. Raises UpstreamError."""
+        while not self._ready and not self.ended:
+            await self._wait()
+        ready, self._ready = self._ready, []
+        return ready[0] if len(ready) == 1 else b"".join(ready)
+
+    async def pump(self, sink: Sink) -> None:
+        """Writes the rest of the body into `sink`, returns at its clean end. Raises UpstreamError."""
+        sink.attach(self)
+        for data in self._ready:
+            sink.write(data)
+        self._ready = []
+        self._sink = sink
+        if not self.ended:
+            self._deadline = Deadline(
+                self._loop,
+                idle_s=self._timeouts.idle_s,
+                total_s=self._timeouts.total_s,
+                started=self._started,
+                expired=self._expire,
+            )
+            if self._paused:
+                self._deadline.pause()
+        try:
+            while not self.ended:
+                await self._wait()
+        finally:
+            self._sink = None
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    def pause(self) -> None:
+        """Read no more until `resume`."""
+        if not self._paused:
+            self._paused = True
+            if self._connection is not None:
+                self._connection.transport.pause_reading()
+            if self._deadline is not None:
+                self._deadline.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused:
+            self._paused = False
+            if self._connection is not None:
+                self._connection.transport.resume_reading()
+            if self._deadline is not None:
+                self._deadline.resume()
+
+    def close(self) -> None:
+        """Closes the connection unless the body has ended."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.answer = None
+            connection.transport.abort()
+
+    # --- helpers -------------------------------------------------------------------------------
+
+    def _receive_head(self, data: bytes) -> None:
+        self.began = True
+        raw = self._head + data if self._head else data
+        end = raw.find(b"\r\n\r\n")
+        if end < 0:
+            if len(raw) > MAX_HEAD_BYTES:
+                raise Http1Error("the answer's head does not end")
+            self._head = raw
+            return
+        parsed = Head(raw[: end + 2])
+        rest = raw[end + 4 :]
+        self._head = b""
+        if (
+            parsed.status < 200
+        ):  # 100 Continue, 103 Early Hints: the answer is still to come
+            if parsed.status == 101:
+                raise Http1Error("the answer switches protocols")
+            if rest:
+                self._receive_head(rest)
+            return
+        coding = (parsed.fields.get("content-encoding") or "identity").lower()
+        if coding != "identity" and parsed.length != 0:
+            self._inflater = Inflater(coding)
+        self.status = parsed.status
+        self.fields = parsed.fields
+        connection = self._connection
+        if connection is not None and not parsed.keep_alive:
+            connection.reusable = False
+        self._body = body_of(parsed)
+        if rest:
+            self.receive(rest)
+        elif self._body.done:
+            self._end()
+        self._wake()
+
+    def _end(self) -> None:
+        """The body is complete: the connection may serve another."""
+        self.ended = True
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        connection.answer = None
+        if self._paused:
+            connection.transport.resume_reading()
+        assert self._body is not None, "a body ends after its head"
+        if self._body.rest or not (connection.reusable and connection.open):
+            connection.transport.abort()
+        else:
+            connection.pool.put(connection)
+
+    def _fail(self, failure: UpstreamError) -> None:
+        self._failure = failure
+        self.close()
+        self._wake()
+
+    def _expire(self, option: str) -> None:
+        limit_s = getattr(self._timeouts, option)
+        self._fail(
+            UpstreamTimeoutError(
+                f"{self._name}: the stream ran into {option} ({limit_s:g} s)"
+            )
+        )
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _raise(self) -> None:
+        if self._failure is not None and not self._ready:
+            raise self._failure
+
+    async def _wait(self) -> None:
+        self._raise()
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        self._raise()
+
+
+class FastClient:
+    """Sends requests over pooled connections."""
+
+    def __init__(
+        self, timeouts: Timeouts, resolver: AbstractResolver, pool: Pool
+    ) -> None:
+        self._timeouts = timeouts
+        self._resolver = resolver
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self._targets: dict[str, tuple[Target, str, str]] = {}
+        self._tls: ssl.SSLContext | None = None
+
+    async def send(self, request: UpstreamRequest) -> FastAnswer:
+        """Connects, sends, and waits for the head of the answer. Raises UpstreamError."""
+        known = self._targets.get(request.url)
+        if known is None:
+            known = self._targets[request.url] = _target(request.url)
+        target, path, host = known
+        fields = [
+            ("Host", host),
+            *request.headers,
+            ("Content-Length", str(len(request.body))),
+        ]
+        lines = head(f"POST {path} HTTP/1.1", fields)
+        connection = self._pool.take(target)
+        if connection is not None:
+            answer = self._write(connection, request, lines)
+            try:
+                await answer.head()
+            except UpstreamCutError:
+                if answer.began:
+                    raise
+                # The upstream closed a kept-alive connection as we sent: it has not answered this.
+            except BaseException:
+                answer.close()
+                raise
+            else:
+                return answer
+        answer = self._write(
+            await self._connect(target, request.endpoint_id), request, lines
+        )
+        try:
+            await answer.head()
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    def _write(
+        self, connection: Connection, request: UpstreamRequest, lines: bytes
+    ) -> FastAnswer:
+        answer = connection.answer = FastAnswer(
+            connection, request.endpoint_id, self._timeouts, self._loop
+        )
+        if len(request.body) < _JOIN_BYTES:
+            connection.transport.write(lines + request.body)
+        else:
+            connection.transport.writelines((lines, request.body))
+        return answer
+
+    async def _connect(self, target: Target, name: str) -> Connection:
+        try:
+            async with asyncio.timeout(self._timeouts.connect_s or None):
+                rows = await self._resolver.resolve(
+                    target.host, target.port, socket.AF_UNSPEC
+                )
+                addresses = [
+                    (
+                        row["family"],
+                        socket.SOCK_STREAM,
+                        row["proto"],
+                        "",
+                        (row["host"], row["port"]),
+                    )
+                    for row in rows
+                ]
+                sock = await aiohappyeyeballs.start_connection(
+                    addresses,
+                    happy_eyeballs_delay=HAPPY_EYEBALLS_S,
+                    interleave=1,
+                    loop=self._loop,
+                )
+                _, connection = await self._loop.create_connection(
+                    lambda: Connection(self._pool, target),
+                    sock=sock,
+                    ssl=self._tls_context() if target.tls else None,
+                    server_hostname=target.host if target.tls else None,
+                )
+        except TimeoutError as exc:
+            limit_s = self._timeouts.connect_s
+            raise UpstreamUnreachableError(
+                f"{name}: no connection within connect_s ({limit_s:g} s)"
+            ) from exc
+        except ssl.SSLError as exc:
+            raise UpstreamUnreachableError(
+                f"{name}: TLS failed ({exc.reason or type(exc).__name__})"
+            ) from exc
+        except OSError as exc:
+            raise UpstreamUnreachableError(
+                f"{name}: {exc.strerror or 'no connection'}"
+            ) from exc
+        self._pool.added(connection)
+        return connection
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+
+@contextlib.asynccontextmanager
+async def running_client(timeouts: Timeouts) -> AsyncIterator[FastClient]:
+    """The client, from the server's start to its end."""
+    resolver = DefaultResolver()
+    pool = Pool(asyncio.get_running_loop())
+    try:
+        yield FastClient(timeouts, resolver, pool)
+    finally:
+        pool.close()
+        await resolver.close()
+
+
+def _target(url: str) -> tuple[Target, str, str]:
+    """Where to connect, the request target, and the Host field."""
+    parts = urlsplit(url)
+    tls = parts.scheme == "https"
+    default = 443 if tls else 80
+    host = parts.hostname or ""
+    port = parts.port or default
+    shown = f"[{host}]" if ":" in host else host
+    return (
+        Target(host, port, tls),
+        parts.path or "/",
+        shown if port == default else f"{shown}:{port}",
+    )
