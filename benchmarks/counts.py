@@ -10,6 +10,7 @@ strace where it is installed and may attach.
 
 import argparse
 import gc
+import json
 import socket
 import sys
 import tempfile
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.load.figures import calls_per_event
 from benchmarks.load.lockstep import Bench, bench
+from benchmarks.load.process import find
 from benchmarks.load.proxies import PROXIES
 from benchmarks.load.rig import rig, visit
 from benchmarks.load.workloads import WORKLOADS
@@ -186,6 +188,8 @@ def system_calls() -> float | None:
     load = replace(
         WORKLOADS["SYS"], connections=40, warm_ms=1200, window_ms=800, ramp_ms=400
     )
+    if not all(map(find, ("strace", "cc", "taskset"))):
+        return None
     with rig(tls=False) as where:
         found = visit(where, PROXIES["lowproxy"], [load])
     return calls_per_event(found["loads"].get("SYS", {})) if "loads" in found else None
@@ -195,11 +199,15 @@ def main() -> int:
     """Count, print, compare; the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--json", action="store_true", help="the counts alone, as JSON")
     options = parser.parse_args()
     found, parts = in_process()
     calls = system_calls()
     if calls is not None:
         found["system calls per event"] = calls
+    if options.json:
+        print(json.dumps(found))
+        return 0
     over = [name for name, value in found.items() if value > BUDGETS[name].most]
     print("| count | found | at most | why |\n| --- | --- | --- | --- |")
     for name, value in found.items():

@@ -1,0 +1,85 @@
+"""Times every stage by itself: `python -m benchmarks.micro`, from the repository's root.
+
+Each figure is the best of several repetitions, in nanoseconds and in units of one
+`orjson.loads` of a 215-byte chat request taken in between, so that figures of two machines
+can be laid beside each other.
+"""
+
+import argparse
+import asyncio
+import datetime
+import json
+import tempfile
+import timeit
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvloop
+
+from benchmarks.load import machine
+from benchmarks.load.proxies import CALLER_KEY, UPSTREAM_KEY, Place, lowproxy_config
+from benchmarks.micro.stages import UNIT_BODY, stages
+from benchmarks.micro.table import stage_table
+from lowproxy.catalogue import open_config
+from lowproxy.logs import set_up
+from lowproxy.server.app import running
+from lowproxy.server.parts import Parts
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+REPEATS = 9
+SLICE_S = 0.02
+
+
+def best_ns(call: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Nanoseconds of one call: the least disturbed of the repetitions."""
+    timer = timeit.Timer(call)
+    number = 1
+    while (took_s := timer.timeit(number)) < SLICE_S / 4:
+        number *= 4
+    number = max(1, int(number * SLICE_S / took_s))
+    return min(timer.repeat(repeats, number)) / number * 1e9
+
+
+def measured(parts: Parts) -> dict[str, Any]:
+    """Every stage's time; the unit is taken before, in between and after, and the least holds."""
+    unit = [best_ns(lambda: orjson.loads(UNIT_BODY))]
+    rows = []
+    for stage in stages(parts):
+        ns = best_ns(stage.call) / stage.times
+        rows.append({"name": stage.name, "per": stage.per, "ns": round(ns, 1)})
+        unit.append(best_ns(lambda: orjson.loads(UNIT_BODY), repeats=2))
+    return {**machine.facts(), "unit_ns": round(min(unit), 1), "stages": rows}
+
+
+async def with_gateway(folder: Path) -> dict[str, Any]:
+    """The stages with the parts of a gateway that is up, and idle."""
+    file = folder / "lowproxy.toml"
+    file.write_text(lowproxy_config(Place(0, 0, folder, "http://127.0.0.1:9")))
+    secrets = {"LOWROUTER_API_KEY": CALLER_KEY, "BENCH_UPSTREAM_KEY": UPSTREAM_KEY}
+    with (folder / "access.log").open("w") as log:
+        set_up("json", log)
+        async with running(*open_config(file, secrets)) as gateway:
+            return measured(gateway.parts)
+
+
+def main() -> int:
+    """Measure, keep, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--out", type=Path, help="the raw file (default: in results/)")
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        found = runner.run(with_gateway(Path(folder)))
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d-%H%M")
+    out = options.out or RESULTS / f"micro-{now}.json"
+    out.write_text(json.dumps(found, indent=1) + "\n")
+    print(stage_table(found))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
