@@ -89,10 +89,13 @@ def payload(event: bytes) -> bytes | None:
     JSON ignores the spaces, so the payload can be parsed and what was found can be changed in the event
     itself, also when it has other fields or several data lines.
     """
-    if event.startswith(b"data: "):
-        end = event.find(b"\n")
-        if end == len(event) - 2:  # one LF-ended line: nearly every event there is
-            return b"      " + event[6:]
+    # One LF-ended line: nearly every event there is.
+    if (
+        event.startswith(b"data: ")
+        and event.find(b"\n") == len(event) - 2
+        and b"\r" not in event
+    ):
+        return b"      " + event[6:]
     return _payload_of_lines(event)
 
 
@@ -106,12 +109,10 @@ def _payload_of_lines(event: bytes) -> bytes | None:
             break
         line = match.group()
         skip = len(_BOM) if at == 0 and line.startswith(_BOM) else 0
-        field, colon, _ = line[skip:].partition(b":")
-        if field == b"data" and colon:
-            found = True
-            parts.append(b" " * (skip + 5) + line[skip + 5 :])
-        else:
-            ends = line[len(line.rstrip(b"\r\n")) :]
-            parts.append(b" " * (len(line) - len(ends)) + ends)
+        text = line.rstrip(b"\r\n")
+        field, colon, _ = text[skip:].partition(b":")
+        blank = skip + len(field) + len(colon) if field == b"data" else len(text)
+        found = found or field == b"data"
+        parts.append(b" " * blank + line[blank:])
         at = match.end()
     return b"".join(parts) if found else None
