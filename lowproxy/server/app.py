@@ -31,6 +31,8 @@ from lowproxy.transport.fast import running_client
 log = structlog.get_logger("lowproxy.app")
 
 BACKLOG = 4096
+# aiohttp waits this long twice before it cancels a handler; what may finish has had `drain_s`.
+CUT_S = 0.1
 
 
 @attrs.frozen
@@ -121,7 +123,11 @@ async def _drain(parts: Parts, server: Server, listening: asyncio.Server) -> Non
     parts.draining = True
     listening.close()
     server.pre_shutdown()
-    await server.shutdown(parts.config.timeouts.drain_s or None)
+    try:
+        async with asyncio.timeout(parts.config.timeouts.drain_s or None):
+            await server.shutdown(None)
+    except TimeoutError:
+        await server.shutdown(CUT_S)
 
 
 @asynccontextmanager
