@@ -1,6 +1,6 @@
 """Make the data files that come from the pinned EcoLogits package.
 
-    python benchmarks/eco/generate_ecologits.py [--date 2026-10-14]
+    python -m benchmarks.eco.generate_ecologits [--date 2026-10-14]
 
 Writes `lowproxy/data/models_ecologits.json` and `lowproxy/data/grid_annual.json`, both
 under the MPL-2.0 as the files that they are made from. Needs `ecologits` and, for the
@@ -115,6 +115,8 @@ def grid(release: str, date: str) -> dict[str, Any]:
     raw = json.loads((files("ecologits") / "data/electricity_mixes.json").read_text())
     zones = {}
     for mix in raw["electricity_mixes"]:
+        if mix["gwp"] <= 0:  # rounded away at the source; no grid is at zero
+            continue
         row = {"iso3": mix["name"], "g": round(mix["gwp"] * 1000, 4)}
         # A country without a figure of its own carries the world's: that is unknown.
         if "electricity-mix-wue-world" not in (mix["warnings"] or ()):
@@ -127,6 +129,7 @@ def grid(release: str, date: str) -> dict[str, Any]:
         "generated_by": "benchmarks/eco/generate_ecologits.py",
         "label": "owid-ember",
         "at": "2025",
+        "note": "The latest year that the source had at the package's release.",
         "factor": "lifecycle",
         "carbon_source": f"Our World in Data, from Ember (CC BY 4.0), {OWID}",
         "water_source": f"World Resources Institute (CC BY 4.0), {WRI}",

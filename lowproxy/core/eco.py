@@ -5,6 +5,7 @@ their own modules and are chosen by version (`eco_methods`). Nothing here reads 
 or a clock.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import attrs
@@ -124,6 +125,13 @@ class Coefficients(Protocol):
 
     def impact(self, usage: Usage, notes: tuple[str, ...] = ()) -> EcoImpact:
         """The impact of one request: a few multiplications."""
+
+    def stages(self, usage: Usage) -> Mapping[str, tuple[float, float, float]]:
+        """Wh of one request by stage, central, low and high.
+
+        `gpu_wh` is the accelerators alone, `it_wh` with their servers, `energy_wh` at
+        the boundary.
+        """
 
 
 class Method(Protocol):

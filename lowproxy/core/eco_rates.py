@@ -100,3 +100,15 @@ class TokenRates:
             embodied,
             None if water is None else self.water_ml_fixed + water * energy,
         )
+
+    def stages(self, usage: Usage) -> dict[str, tuple[float, float, float]]:
+        """Wh of one request by stage, central, low and high."""
+        stages = {"gpu_wh": self.gpu, "it_wh": self.it, "energy_wh": self.energy}
+        return {
+            name: (
+                bounds.central.energy_wh(usage),
+                bounds.low.energy_wh(usage),
+                bounds.high.energy_wh(usage),
+            )
+            for name, bounds in stages.items()
+        }

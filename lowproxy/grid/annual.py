@@ -1,7 +1,7 @@
 """A year's average carbon intensity by grid zone: the table that is always there.
 
-Countries come from Our World in Data (Ember), parts of countries from Google's list of
-cloud regions; the data files name their sources. All figures are life cycle averages.
+Countries come from Our World in Data (Ember), parts of countries from these and the EPA's
+eGRID; the data files name their sources. All figures are life cycle averages.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,8 +14,8 @@ import orjson
 from lowproxy.core.eco import CarbonIntensity
 
 WORLD = "WOR"
-# Hourly averages of whole countries lie between these (Paraguay, coal-only grids).
-WORLD_LOW, WORLD_HIGH = 25.0, 750.0
+# Nine in ten countries of the table lie between these.
+WORLD_LOW, WORLD_HIGH = 28.1, 805.3
 
 
 @attrs.frozen
@@ -52,8 +52,10 @@ class AnnualGrid:
         zones: dict[str, CarbonIntensity] = {}
         for table in tables:
             for zone, row in table["zones"].items():
-                zones[zone] = _reading(zone, row, table, zones)
-        spread(zones)
+                if zone in zones:  # a later table knows a country's bounds
+                    zones[zone] = attrs.evolve(zones[zone], **row)
+                else:
+                    zones[zone] = _reading(zone, row, table, zones)
         named = {
             name: Region(row["members"], row.get("assumed", False))
             for name, row in regions["regions"].items()
@@ -95,12 +97,8 @@ class AnnualGrid:
         if len(readings) == 1:
             return attrs.evolve(readings[0][0], blended=True)
         weight = sum(w for _, w in readings)
-        first = readings[0][0]
-        water = [
-            r.water_l_per_kwh for r, _ in readings if r.water_l_per_kwh is not None
-        ]
         return attrs.evolve(
-            first,
+            readings[0][0],
             zone=name,
             grams_per_kwh=sum(r.grams_per_kwh * w for r, w in readings) / weight,
             low=min(r.low for r, _ in readings),
@@ -108,23 +106,19 @@ class AnnualGrid:
             at=min(r.at for r, _ in readings),
             source="+".join(sorted({r.source for r, _ in readings})),
             blended=True,
-            water_l_per_kwh=sum(water) / len(water)
-            if len(water) == len(readings)
-            else None,
+            water_l_per_kwh=_mean_water(readings),
         )
 
 
-def spread(zones: dict[str, CarbonIntensity]) -> None:
-    """Give a country whose parts are known their range as its own bounds."""
-    for zone, reading in zones.items():
-        parts = [r.grams_per_kwh for z, r in zones.items() if z.startswith(zone + "-")]
-        if parts:
-            low, high = min(parts), max(parts)
-            zones[zone] = attrs.evolve(
-                reading,
-                low=min(low, reading.low),
-                high=max(high, reading.high),
-            )
+def _mean_water(readings: list[tuple[CarbonIntensity, float]]) -> float | None:
+    """Weighted litres per kWh; None where one member's are unknown."""
+    total = weights = 0.0
+    for reading, weight in readings:
+        if reading.water_l_per_kwh is None:
+            return None
+        total += reading.water_l_per_kwh * weight
+        weights += weight
+    return total / weights
 
 
 def _reading(
@@ -139,12 +133,13 @@ def _reading(
     return CarbonIntensity(
         zone=zone,
         grams_per_kwh=row["g"],
-        low=row["g"],
-        high=row["g"],
+        low=row.get("low", row["g"]),
+        high=row.get("high", row["g"]),
         source=row.get("label", table["label"]),
         at=row.get("at", table["at"]),
         factor=table["factor"],
         water_l_per_kwh=water,
+        estimated=table.get("estimated"),
     )
 
 
