@@ -86,6 +86,7 @@ def _run(
         "workloads": {w.name: w.facts() for w in chosen},
         "rounds": [],
     }
+    result["versions"] |= proxies.peer_versions(result["order"])
     with rig(tls=any(w.tls for w in chosen)) as where:
         for number in range(rounds):
             visits: dict[str, Any] = {}
@@ -93,9 +94,20 @@ def _run(
             for proxy in contestants[:: -1 if number % 2 else 1]:
                 visits[proxy.name] = _visit(where, proxy, chosen)
                 say(f"round {number + 1} {proxy.name}: {_gist(visits[proxy.name])}")
-                out.write_text(json.dumps(result, indent=1) + "\n")
+                out.write_text(_kept(result))
     say(f"raw figures: {out}")
     return result
+
+
+def _kept(result: dict[str, Any]) -> str:
+    """The raw file's text: one line for each visit, so that two files can be compared."""
+    head = {name: value for name, value in result.items() if name != "rounds"}
+    lines = [json.dumps(head, indent=1)[:-2] + ',\n "rounds": [']
+    for number, visits in enumerate(result["rounds"]):
+        rows = [f"   {json.dumps(name)}: {json.dumps(v)}" for name, v in visits.items()]
+        comma = "," if number + 1 < len(result["rounds"]) else ""
+        lines.append("  {\n" + ",\n".join(rows) + "\n  }" + comma)
+    return "\n".join(lines) + "\n ]\n}\n"
 
 
 def _visit(where: Rig, proxy: proxies.Proxy, chosen: list[workloads.Workload]) -> Any:

@@ -68,7 +68,7 @@ def facts() -> dict[str, Any]:
             **{name: _installed(name) for name in PACKAGES},
             "nginx": _said("nginx", "-v").rpartition("/")[2],
             "openssl": " ".join(_said("openssl", "version").split()[1:2]),
-            "cc": _said("cc", "--version"),
+            "cc": _said("cc", "--version").rpartition(" ")[2],
             "strace": _said("strace", "--version").rpartition(" ")[2],
         },
     }

@@ -6,9 +6,10 @@ BENCH_LOWPROXY, BENCH_LITELLM, BENCH_PORTKEY (a folder with node_modules),
 BENCH_SMG, BENCH_VLLM_ROUTER, BENCH_SGLANG_PYTHON, BENCH_HAPROXY.
 """
 
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -325,6 +326,27 @@ def vllm_router(place: Place) -> Start | None:
 def to_portkey(upstream: str) -> tuple[str, ...]:
     """The headers by which a caller tells Portkey's gateway where to go."""
     return ("x-portkey-provider: openai", f"x-portkey-custom-host: {upstream}/v1")
+
+
+def peer_versions(names: Iterable[str]) -> dict[str, str]:
+    """The versions of those peers that are installed, as their packages say."""
+    programs = {
+        "litellm": os.environ.get("BENCH_LITELLM") or find("litellm"),
+        "smg": os.environ.get("BENCH_SMG") or find("smg"),
+        "sglang-router": os.environ.get("BENCH_SGLANG_PYTHON"),
+        "vllm-router": os.environ.get("BENCH_VLLM_ROUTER") or find("vllm-router"),
+    }
+    found = {}
+    for name in names:
+        if program := programs.get(name):
+            # PREFIX/bin/program and PREFIX/lib/pythonX.Y/site-packages/name-1.2.dist-info
+            prefix, package = Path(program).parents[1], name.replace("-", "_")
+            for info in prefix.glob(f"lib/*/site-packages/{package}-*.dist-info"):
+                found[name] = info.name.removesuffix(".dist-info").rpartition("-")[2]
+        elif name == "portkey" and (folder := os.environ.get("BENCH_PORTKEY")):
+            about = Path(folder) / "node_modules/@portkey-ai/gateway/package.json"
+            found[name] = json.loads(about.read_text())["version"]
+    return found
 
 
 PROXIES = {

@@ -16,6 +16,7 @@ from benchmarks.load.figures import (
     kib_per_stream,
     waits_per_event,
 )
+from benchmarks.micro.table import stage_table
 
 MARK = re.compile(r"(<!-- tables: ([^>]*?) -->\n).*?(<!-- /tables -->)", re.DOTALL)
 
@@ -36,7 +37,14 @@ def renewed(text: str, results: Path) -> str:
     def again(match: re.Match[str]) -> str:
         names = match[2].split()
         files = [json.loads((results / name).read_text()) for name in names]
-        return f"{match[1]}\n{tables(files)}\n{match[3]}"
+        shown = [
+            f"{head([file])}\n\n{stage_table(file)}\n"
+            for file in files
+            if "stages" in file
+        ]
+        if runs := [file for file in files if "rounds" in file]:
+            shown.append(tables(runs))
+        return "\n".join([match[1], *shown, match[3]])
 
     return MARK.sub(again, text)
 
@@ -67,9 +75,10 @@ def head(files: list[dict[str, Any]]) -> str:
     for file in files:
         m, v = file["machine"], file["versions"]
         kind = "virtual cores" if m["virtual"] else "cores"
+        rounds = f", {len(file['rounds'])} rounds" if "rounds" in file else ""
         named = ", ".join(f"{name} {value}" for name, value in v.items() if value)
         told.append(
-            f"{file['date']}, commit {file['commit']}, {len(file['rounds'])} rounds. "
+            f"{file['date']}, commit {file['commit']}{rounds}. "
             f"{m['cores']} {kind} of {m['cpu']}, {m['memory_gib']} GiB; {m['system']}, "
             f"Linux {m['kernel']}. {named}."
         )
