@@ -19,7 +19,7 @@ OURS = ("route", "models", "provider")
 _WISH = b'{"include_usage":true}'
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class ChatRequest:
     """The body and what was read in it.
 
@@ -80,7 +80,7 @@ class ChatRequest:
             prompt_bytes=prompt_bytes,
             max_tokens=limit if isinstance(limit, int) else None,
             user=user if isinstance(user, str) else None,
-            has_ours=any(name in obj for name in OURS),
+            has_ours="route" in obj or "models" in obj or "provider" in obj,
             has_stream_options="stream_options" in obj,
         )
 

@@ -7,28 +7,31 @@ here. Hop-by-hop fields stay on their hop for the same reason.
 from collections.abc import Iterable, Mapping
 
 # W3C trace context and what OpenAI's own clients use to name a request.
-UP = frozenset(
-    (
-        "traceparent",
-        "tracestate",
-        "x-client-request-id",
-        "openai-beta",
-        "idempotency-key",
-    )
+UP = (
+    "traceparent",
+    "tracestate",
+    "x-client-request-id",
+    "openai-beta",
+    "idempotency-key",
 )
-DOWN = frozenset(("x-request-id", "openai-processing-ms", "openai-version"))
+DOWN = ("x-request-id", "openai-processing-ms", "openai-version")
 
 
 def forwarded(
-    fields: Mapping[str, str], allowed: frozenset[str]
+    fields: Mapping[str, str], allowed: Iterable[str]
 ) -> list[tuple[str, str]]:
     """The allowed fields that are there. `fields` looks names up without regard to case."""
-    return [(name, fields[name]) for name in sorted(allowed) if name in fields]
+    return [
+        (name, value) for name in allowed if (value := fields.get(name)) is not None
+    ]
 
 
 def media_type(fields: Mapping[str, str]) -> str:
     """The content type in lower case, without parameters; empty where there is none."""
-    return fields.get("content-type", "").partition(";")[0].strip().lower()
+    kind = fields.get("content-type") or ""
+    if kind == "application/json":  # as nearly all say it
+        return kind
+    return kind.partition(";")[0].strip().lower()
 
 
 def bearer(fields: Mapping[str, str]) -> str | None:
@@ -43,14 +46,8 @@ def head(start_line: str, fields: Iterable[tuple[str, str]]) -> bytes:
 
     Raises ValueError where a value would break out of its line.
     """
-    text = "".join(
-        [
-            start_line,
-            "\r\n",
-            *(f"{name}: {value}\r\n" for name, value in fields),
-            "\r\n",
-        ]
-    )
-    if text.count("\n") != text.count("\r\n") or text.count("\r") != text.count("\r\n"):
+    lines = [f"{name}: {value}\r\n" for name, value in fields]
+    text = "".join([start_line, "\r\n", *lines, "\r\n"])
+    if not text.count("\n") == text.count("\r\n") == text.count("\r"):
         raise ValueError("a line break within a header field")
     return text.encode("utf-8", "surrogateescape")

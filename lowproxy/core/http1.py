@@ -6,6 +6,7 @@ contradicts itself about its framing is refused, since a guess would mix two ans
 
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 # Far more than any provider sends; a head that does not end must not make us buffer for ever.
 MAX_HEAD_BYTES = 64 * 1024
@@ -20,6 +21,11 @@ UNTIL_CLOSE = -2
 
 class Http1Error(ValueError):
     """The upstream's bytes are not an HTTP/1.1 response; the text quotes none of them."""
+
+
+@lru_cache(256)
+def _needle(name: str) -> bytes:
+    return b"\r\n%b:" % name.lower().encode()
 
 
 class Fields(Mapping[str, str]):
@@ -39,7 +45,7 @@ class Fields(Mapping[str, str]):
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
         """The first field of that name."""
-        needle = b"\r\n%b:" % name.lower().encode()
+        needle = _needle(name)
         start = self._low.find(needle)
         if start < 0:
             return default
@@ -49,11 +55,11 @@ class Fields(Mapping[str, str]):
         )
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and b"\r\n%b:" % name.lower().encode() in self._low
+        return isinstance(name, str) and _needle(name) in self._low
 
     def differ(self, name: str) -> bool:
         """Whether the field is there more than once, with different values."""
-        needle = b"\r\n%b:" % name.encode()
+        needle = _needle(name)
         if self._low.count(needle) < 2:
             return False
         values = {

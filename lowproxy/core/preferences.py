@@ -13,7 +13,7 @@ _LISTS = ("order", "only", "ignore")
 _SORTS = ("price",)
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Preferences:
     """The request's own constraints and wishes; None and empty say nothing.
 
@@ -40,7 +40,7 @@ class Preferences:
     def read(cls, body: Mapping[str, Any], region_header: str | None) -> Self:
         """From a parsed body and `X-LowRouter-Region`; the body wins. Raises BadRequestError."""
         if "route" not in body and "provider" not in body:
-            return cls(region=region_header) if region_header else cls()
+            return cls(region=region_header) if region_header else _NOTHING
         route = _route(body.get("route"))
         wishes = _provider(body.get("provider"))
         only = wishes.get("only")
@@ -51,6 +51,9 @@ class Preferences:
             )
         region = route.pop("region", None) or region_header or None
         return cls(region=region, **route, **wishes)
+
+
+_NOTHING: Any = Preferences()
 
 
 def _route(value: object) -> dict[str, Any]:

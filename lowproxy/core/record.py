@@ -6,7 +6,7 @@ from lowproxy.core.eco import EcoImpact
 from lowproxy.core.usage import Usage
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class UsageRecord:
     """What is written down of one request, whatever its outcome.
 

@@ -8,6 +8,7 @@ import attrs
 
 from lowproxy.core.access import ApiKey
 from lowproxy.core.chat import ChatRequest
+from lowproxy.core.preferences import Preferences
 from lowproxy.core.rules import RULES, Question
 from lowproxy.core.upstreams import PSEUDO_MODELS, Candidate, Pool, region_matches
 from lowproxy.errors import (
@@ -32,7 +33,7 @@ class Rejection(NamedTuple):
     reason: str
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class RouteDecision:
     """Candidates, best first; what was rejected; what the order went by."""
 
@@ -46,17 +47,47 @@ class RouteDecision:
         return self.candidates[0]
 
 
+class Memo:
+    """The eligible candidates of recent questions about one pool.
+
+    Which candidates satisfy the constraints, and in which order, depends on nothing but the pool, the
+    asked model, the key and the preferences; callers ask the same again and again.
+    """
+
+    _MOST = 1024
+
+    def __init__(self) -> None:
+        self._known: dict[_Asked, _Accepted] = {}
+
+    def accept(self, question: Question, pool: Pool, scale: str) -> "_Accepted":
+        """As `_accept`, from memory where the question allows it."""
+        if question.is_pseudo or question.chat.preferences.require_parameters:
+            return _accept(question, pool, scale)  # the prompt's own needs matter
+        asked = (question.asked, question.key.name, question.chat.preferences)
+        known = self._known.get(asked)
+        if known is None:
+            if len(self._known) >= self._MOST:
+                self._known.clear()
+            known = self._known[asked] = _accept(question, pool, scale)
+        return known
+
+
+_Asked = tuple[str, str, Preferences]
+_Accepted = tuple[list[Candidate], list[Rejection]]
+
+
 def decide(
     chat: ChatRequest,
     key: ApiKey,
     pool: Pool,
     resting: frozenset[str] = frozenset(),
     pick: Callable[[int], int] = lambda n: 0,
+    memo: Memo | None = None,
 ) -> RouteDecision:
     """The decision for one request.
 
     `resting` holds the ids of candidates that have been failing; `pick(n)` chooses among n equals (its
-    owner makes it sticky for a user or random). Raises PermissionDeniedError (the key), UnknownModelError,
+    owner makes it sticky for a user or random); `memo` belongs to the pool. Raises PermissionDeniedError (the key), UnknownModelError,
     NothingEligibleError.
     """
     wishes = chat.preferences
@@ -65,8 +96,12 @@ def decide(
     for asked in chat.models:
         key.permit(asked, wishes.region, wishes.provider)
         question = Question(chat, key, asked)
-        accepted = _accept(question, _offers(asked, pool), rejections)
         scale = _scale(asked, chat, key)
+        if memo is None:
+            accepted, rejected = _accept(question, pool, scale)
+        else:
+            accepted, rejected = memo.accept(question, pool, scale)
+        rejections += rejected
         ordered = _order(accepted, scale, wishes.order, resting, pick)
         if eligible:
             known = {c.id for c in eligible}
@@ -94,16 +129,15 @@ def _offers(asked: str, pool: Pool) -> Iterable[Candidate]:
     return offers
 
 
-def _accept(
-    question: Question, offers: Iterable[Candidate], rejections: list[Rejection]
-) -> list[Candidate]:
+def _accept(question: Question, pool: Pool, scale: str) -> _Accepted:
+    """Candidates that satisfy every rule, best score first, and why the others do not."""
     checks = [
         (name, check)
         for name, rule in RULES.items()
         if (check := rule(question)) is not None
     ]
-    accepted = []
-    for candidate in offers:
+    accepted, rejections = [], []
+    for candidate in _offers(question.asked, pool):
         for name, check in checks:
             reason = check(candidate)
             if reason is not None:
@@ -111,7 +145,16 @@ def _accept(
                 break
         else:
             accepted.append(candidate)
-    return accepted
+    accepted.sort(key=_score(scale))
+    return accepted, rejections
+
+
+def _score(scale: str) -> Callable[[Candidate], tuple[float, float]]:
+    return _BY_CARBON if scale == "carbon" else _BY_PRICE
+
+
+_BY_CARBON = attrgetter("by_carbon")
+_BY_PRICE = attrgetter("by_price")
 
 
 def _scale(asked: str, chat: ChatRequest, key: ApiKey) -> str:
@@ -135,8 +178,8 @@ def _order(
     pick: Callable[[int], int],
 ) -> list[Candidate]:
     """Healthy before resting, then the caller's order, then the score; equals are drawn."""
-    score = attrgetter("by_carbon" if scale == "carbon" else "by_price")
-    ranked = sorted(accepted, key=score)
+    score = _score(scale)
+    ranked = list(accepted)
     if wanted or resting:
 
         def class_of(candidate: Candidate) -> tuple[bool, int]:

@@ -19,7 +19,7 @@ from lowproxy.core.upstreams import PSEUDO_MODELS, Candidate, region_matches
 _BYTES_PER_TOKEN = 6
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Question:
     """What a rule may look at: the request and the key. `asked` is the model id being resolved."""
 

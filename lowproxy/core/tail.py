@@ -12,22 +12,31 @@ of event get more attention, because nobody can say what the final chunk is befo
 A stream that cannot be read passes as it is.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 
 from lowproxy.core import splice
+from lowproxy.core.chunks import (
+    ended,
+    finishes,
+    is_plain,
+    is_whole,
+    line_end,
+    pieces_and_bytes,
+)
 from lowproxy.core.parsing import loads
 from lowproxy.core.sse import LATE_LF, Cutter, payload
 from lowproxy.core.usage import Usage
 
 # An event that may be the final one is held whole; no provider is known to send a larger one.
 MAX_EVENT_BYTES = 8 * 1024 * 1024
-# A comment is never final: there is no reason to hold a long one.
+# A comment is never final: there is no reason to hold a long one, or many behind a held chunk.
 MAX_COMMENT_BYTES = 64 * 1024
-
-DONE = b"data: [DONE]\n\n"
+# A longer opening holds more than ids and names: it will not be seen again.
+MAX_PREFIX_BYTES = 1024
 
 Annotate = Callable[[Usage | None], bytes]
 
@@ -44,7 +53,9 @@ class TailRewriter:
         "_annotated",
         "_cutter",
         "_dropped",
+        "_end",
         "_held",
+        "_known",
         "_like",
         "_model",
         "_new_prefix",
@@ -52,8 +63,10 @@ class TailRewriter:
         "_prefix",
         "_prompt_tokens",
         "_queue",
+        "_queued",
         "_raw",
-        "_size",
+        "_sampled",
+        "_text",
         "_wants_usage",
         "done",
         "error",
@@ -76,21 +89,21 @@ class TailRewriter:
         self._annotate = annotate
         self._prompt_tokens = prompt_tokens
         self._cutter = Cutter()
-        self._prefix = (
-            b""  # an event's bytes up to the end of its model value, as last seen
-        )
-        self._new_prefix = b""
+        # An event's bytes up to the end of its model value as last seen, what they become, and the
+        # same while an event that begins with them may go the short way: else empty.
+        self._prefix = self._new_prefix = self._known = b""
         self._held = b""
         self._queue: list[bytes] = []  # comments that came behind the held chunk
-        self._like: dict[str, Any] | None = (
-            None  # id, created, ... of a chunk of this stream
-        )
-        self._annotated = False
+        self._queued = 0  # their bytes
+        self._like: dict[str, Any] | None = None  # id, created, ... of this stream
+        self._sampled = False  # they are those of a chunk with choices
+        self._end = b"\n"  # of a line, in this stream
+        self._annotated = False  # and no chunk with choices has followed
         self._dropped = False  # the last event was withheld
         self._raw = False  # no longer looking
-        self._size = 0
-        self._overhead = 0
-        self.pieces = 0  # chunks with choices so far
+        self._text = 0  # bytes of text so far, about
+        self._overhead = 0  # bytes of a chunk besides its text
+        self.pieces = 0  # chunks that carried something so far
         self.usage: Usage | None = None
         self.done = False  # [DONE] has passed, or was added
         self.error: object = None  # what the upstream said went wrong, in band
@@ -102,23 +115,18 @@ class TailRewriter:
     def feed(self, data: bytes) -> bytes:
         """What may leave now that `data` has come."""
         if self._raw:
+            self._text += len(data)
             return data
-        self._size += len(data)
-        prefix = self._prefix
+        known = self._known
         out = []
         for event in self._cutter.feed(data):
-            if (
-                prefix
-                and not self._held
-                and event.startswith(prefix)
-                and _is_plain(event)
-            ):
+            if known and event.startswith(known) and is_plain(event, len(known)):
                 self.pieces += 1
-                self._dropped = False
-                out.append(self._new_prefix + event[len(prefix) :])
+                self._text += len(event) - self._overhead
+                out.append(self._new_prefix + event[len(known) :])
             else:
                 out.append(self._look_at(event))
-                prefix = self._prefix
+                known = self._known
         if self._cutter.pending > MAX_COMMENT_BYTES:
             out.append(self._bound())
         return out[0] if len(out) == 1 else b"".join(out)
@@ -139,39 +147,36 @@ class TailRewriter:
         """
         rest = self._cutter.rest()
         if self._raw or self.error is not None:
-            return rest if self._raw else b""
+            return b""
+        if self.done:
+            return rest
         out = b""
-        if rest:
-            whole = rest + (b"\n" if rest.endswith((b"\n", b"\r")) else b"\n\n")
-            if _is_whole(whole):
-                out = self._look_at(whole)
-            elif self._like is None:
-                out = rest
-            else:
-                self.truncated = True
-                return b""
+        if rest and is_whole(rest):
+            out = self._look_at(ended(rest, self._end))
+        elif rest and self._like is not None:
+            self.truncated = True
+            return b""
+        elif rest:
+            out = rest
         if self.done or self._like is None or self.error is not None:
             return out
         self.done = True
-        return out + self._finale() + DONE
+        return out + self._finale() + self._event(b"[DONE]")
 
     def fail(self, error: Mapping[str, Any]) -> bytes:
         """What leaves when the stream breaks: `error` is `{"error": {...}}`. Nothing once it is complete."""
         if self.done or self.error is not None:
             return b""
         if self._annotated and not self._held and not self._raw:
-            self.done = (
-                True  # the final chunk has left: nothing is missing but the mark
-            )
-            return DONE
+            # The final chunk has left: nothing is missing but the mark.
+            self.done = True
+            return self._event(b"[DONE]")
         # An event that was half sent when looking stopped is ended by a blank line.
         begin = b"\n\n" if self._raw else self._let_go(annotated=False)
         self.error = error["error"]
         self._cutter.rest()
-        event = orjson.dumps(
-            {**error, "lowrouter": orjson.Fragment(self._annotate(self.known_usage()))}
-        )
-        return begin + b"data: " + event + b"\n\n"
+        value = orjson.Fragment(self._annotate(self.known_usage()))
+        return begin + self._event(orjson.dumps({**error, "lowrouter": value}))
 
     def known_usage(self) -> Usage:
         """The upstream's usage, or our own count of what has come so far."""
@@ -179,24 +184,27 @@ class TailRewriter:
             return self.usage
         # One piece is one token with most upstreams; those that send several in a piece are
         # measured by their bytes, at four to a token.
-        text = self._size - self.pieces * self._overhead
-        return Usage(self._prompt_tokens, max(self.pieces, text // 4), counted=True)
+        completion = max(self.pieces, self._text // 4)
+        return Usage(self._prompt_tokens, completion, counted=True)
 
     # --- one event -----------------------------------------------------------------------------
 
     def _look_at(self, event: bytes) -> bytes:
-        if event == LATE_LF:
-            return self._late_lf()
-        self._dropped = False
+        out = self._late_lf() if event == LATE_LF else self._any(event)
+        # The short way asks nothing of these; whoever sets one is asked about the next event.
+        closed = self._held or self._dropped or self._annotated or self.done
+        self._known = b"" if closed or self.error is not None else self._prefix
+        return out
+
+    def _any(self, event: bytes) -> bytes:
+        self._dropped = self.error is not None
+        if self.done or self._dropped:
+            return b"" if self._dropped else event
         body = payload(event)
-        if body is None:
-            if self._held:
-                self._queue.append(event)
-                return b""
-            return event
-        if self.done or self.error is not None:
-            return event if self.done else b""
-        if body.strip() == b"[DONE]":
+        text = b"" if body is None else body.strip()
+        if body is None or not text:
+            return self._without_data(event)
+        if text == b"[DONE]":
             out = self._finale() + event
             self.done = True
             return out
@@ -209,6 +217,13 @@ class TailRewriter:
             return self._let_go(annotated=False) + event
         return self._chunk(self._with_model(event, body, chunk), chunk)
 
+    def _without_data(self, event: bytes) -> bytes:
+        if not self._held:
+            return event
+        self._queue.append(event)
+        self._queued += len(event)
+        return self.release() if self._queued > MAX_COMMENT_BYTES else b""
+
     def _chunk(self, event: bytes, chunk: dict[str, Any]) -> bytes:
         usage = Usage.read(chunk.get("usage"))
         if usage is not None:
@@ -217,14 +232,20 @@ class TailRewriter:
             out = self._let_go(annotated=False) + self._annotate_event(event)
             self.error = chunk["error"]
             return out
-        if "choices" not in chunk:
+        if "choices" not in chunk and usage is None:
             return self._let_go(annotated=False) + event
-        self._remember(event, chunk)
-        choices = chunk["choices"]
+        choices = chunk.get("choices")
+        if not self._sampled:
+            self._sample(event, chunk)
         if not choices:
             return self._without_choices(event, usage)
-        self.pieces += 1
-        if _finishes(choices):
+        pieces, size = pieces_and_bytes(choices)
+        self._overhead = len(event) - size
+        if pieces:
+            self.pieces += pieces
+            self._text += size
+        self._annotated = False
+        if finishes(choices):
             return self._finish(event, usage)
         return self._let_go(annotated=False) + event
 
@@ -238,9 +259,8 @@ class TailRewriter:
     def _finish(self, event: bytes, usage: Usage | None) -> bytes:
         out = self._let_go(annotated=False)
         if self._wants_usage and usage is None:
-            return (
-                out + event
-            )  # usage, theirs or ours, is still to come and will be the final chunk
+            # Usage, theirs or ours, is still to come and will be the final chunk.
+            return out + event
         self._held = event
         return out
 
@@ -250,18 +270,19 @@ class TailRewriter:
             return self._let_go(annotated=True)
         if self._annotated or self._like is None:
             return b""
+        last: dict[str, Any] = {
+            "choices": [{"index": 0, "delta": {}, "finish_reason": None}]
+        }
         if self._wants_usage:
-            last: dict[str, Any] = {
-                "choices": [],
-                "usage": self.known_usage().as_openai(),
-            }
-        else:
-            last = {"choices": [{"index": 0, "delta": {}, "finish_reason": None}]}
-        return self._annotate_event(
-            b"data: " + orjson.dumps({**self._like, **last}) + b"\n\n"
-        )
+            last = {"choices": [], "usage": self.known_usage().as_openai()}
+        # Not orjson: an id may be what only the lenient reader took.
+        made = json.dumps({**self._like, **last}, separators=(",", ":"))
+        return self._annotate_event(self._event(made.encode()))
 
     # --- helpers -------------------------------------------------------------------------------
+
+    def _event(self, data: bytes) -> bytes:
+        return b"data: " + data + self._end * 2
 
     def _let_go(self, *, annotated: bool) -> bytes:
         held, self._held = self._held, b""
@@ -269,7 +290,7 @@ class TailRewriter:
             return b""
         if annotated:
             held = self._annotate_event(held)
-        queue, self._queue = self._queue, []
+        queue, self._queue, self._queued = self._queue, [], 0
         return b"".join([held, *queue])
 
     def _annotate_event(self, event: bytes) -> bytes:
@@ -277,39 +298,33 @@ class TailRewriter:
         body = payload(event)
         assert body is not None, "only events with data are annotated"
         value = self._annotate(self.known_usage())
-        # The payload has the event's offsets: what is in front of and behind its JSON stays.
-        end = body.rindex(b"}") + 1
-        start = body.index(b"{")
-        parsed = loads(body)
-        if "lowrouter" in parsed and body[start:end] != event[start:end]:
-            event = (
-                b"data: "
-                + body.replace(b"\n", b" ").replace(b"\r", b" ").strip()
-                + b"\n\n"
-            )
-            return self._annotate_event(event)
-        return (
-            event[:start]
-            + splice.put_member(event[start:end], parsed, "lowrouter", value)
-            + event[end:]
-        )
+        return splice.put_member(body, loads(body), "lowrouter", value, within=event)
 
     def _with_model(self, event: bytes, body: bytes, chunk: dict[str, Any]) -> bytes:
         if not isinstance(chunk.get("model"), str):
             return event
-        start, end = splice.string_value_span(body, b"model") or _scan_model(body)
-        self._prefix = event[:end]
-        self._new_prefix = event[:start] + self._model
-        return self._new_prefix + event[end:]
+        span = splice.string_value_span(body, b"model")
+        if span is None:
+            rows = [m for m in splice.members(body) if m.key == "model"]
+            if len(rows) > 1:
+                return splice.changed(
+                    event, [(m.value_start, m.value_end, self._model) for m in rows]
+                )
+            span = rows[0].value_start, rows[0].value_end
+        start, end = span
+        new_prefix = event[:start] + self._model
+        if end <= MAX_PREFIX_BYTES:
+            self._prefix, self._new_prefix = event[:end], new_prefix
+        return new_prefix + event[end:]
 
-    def _remember(self, event: bytes, chunk: dict[str, Any]) -> None:
-        if self._like is None:
-            self._like = {
-                k: v for k, v in chunk.items() if k in ("id", "object", "created")
-            }
-            if "model" in chunk:
-                self._like["model"] = orjson.Fragment(self._model)
-            self._overhead = len(event)
+    def _sample(self, event: bytes, chunk: dict[str, Any]) -> None:
+        """Notes what a chunk of this stream looks like; best of one that has choices."""
+        self._sampled = bool(chunk.get("choices"))
+        self._end = line_end(event)
+        names = ("id", "object", "created")
+        self._like = {k: v for k, v in chunk.items() if k in names}
+        if "model" in chunk:
+            self._like["model"] = orjson.loads(self._model)
 
     def _late_lf(self) -> bytes:
         if self._dropped:
@@ -330,42 +345,5 @@ class TailRewriter:
             return b""
         self.unreadable += 1
         self._raw = True
+        self._text += self._cutter.pending
         return self._let_go(annotated=False) + self._cutter.rest()
-
-
-def _is_plain(event: bytes) -> bool:
-    """Whether byte searches alone show that a chunk has choices, no finish reason and no usage.
-
-    A quote inside a JSON string is escaped, so none of these needles occurs in the text of an answer. An
-    upstream that spaces its JSON otherwise fails the test and is parsed: slower, never wrong.
-    """
-    return (
-        b'"choices":[{' in event
-        and b'"finish_reason":"' not in event
-        and (b'"finish_reason":null' in event or b'"finish_reason"' not in event)
-        and (b'"usage"' not in event or b'"usage":null' in event)
-        and b'"error"' not in event
-    )
-
-
-def _finishes(choices: object) -> bool:
-    return isinstance(choices, list) and any(
-        isinstance(choice, dict) and choice.get("finish_reason") is not None
-        for choice in choices
-    )
-
-
-def _is_whole(event: bytes) -> bool:
-    body = payload(event)
-    if body is None or body.strip() == b"[DONE]":
-        return True
-    try:
-        loads(body)
-    except ValueError:
-        return False
-    return True
-
-
-def _scan_model(body: bytes) -> tuple[int, int]:
-    member = next(m for m in splice.members(body) if m.key == "model")
-    return member.value_start, member.value_end

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import isfinite
+from functools import lru_cache
 from typing import Any
 
 from lowproxy import __version__
@@ -32,22 +34,12 @@ class OpenAI:
     ) -> UpstreamRequest:
         """The caller's body under the upstream's model name and credential."""
         endpoint, provider = candidate.endpoint, candidate.endpoint.provider
-        headers = [
-            ("Content-Type", "application/json"),
-            ("Accept", "text/event-stream" if chat.stream else "application/json"),
-            # A compressed stream is a delayed stream.
-            ("Accept-Encoding", "identity"),
-            ("User-Agent", f"lowproxy/{__version__}"),
-            *forwarded(fields, UP),
-        ]
-        if provider.credentials:
-            headers.append(
-                ("Authorization", f"Bearer {provider.credentials[0].reveal()}")
-            )
+        token = provider.credentials[0].reveal() if provider.credentials else None
         return UpstreamRequest(
             endpoint_id=endpoint.id,
             url=f"{endpoint.base_url}/chat/completions",
-            headers=tuple(headers),
+            fixed=_fixed(chat.stream, token),
+            extra=forwarded(fields, UP),
             body=chat.rewritten(
                 candidate.model.upstream_model, ask_usage=provider.stream_options
             ),
@@ -87,12 +79,27 @@ class OpenAI:
         return UpstreamStatusError(f"{name} answered an error{told} under status 200")
 
 
+@lru_cache(256)
+def _fixed(stream: bool, token: str | None) -> tuple[tuple[str, str], ...]:
+    fields = [
+        ("Content-Type", "application/json"),
+        ("Accept", "text/event-stream" if stream else "application/json"),
+        # A compressed stream is a delayed stream.
+        ("Accept-Encoding", "identity"),
+        ("User-Agent", f"lowproxy/{__version__}"),
+    ]
+    if token is not None:
+        fields.append(("Authorization", f"Bearer {token}"))
+    return tuple(fields)
+
+
 def retry_after_s(value: str | None, now: datetime) -> float | None:
     """Seconds from a Retry-After field: a number or a date (RFC 9110, section 10.2.3). None if neither."""
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
+        return max(0.0, seconds) if isfinite(seconds) else None
     except ValueError:
         pass
     try:

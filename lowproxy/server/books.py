@@ -4,7 +4,6 @@ from typing import Any
 
 import structlog
 
-from lowproxy.core.eco_block import six
 from lowproxy.core.record import UsageRecord
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
@@ -31,22 +30,24 @@ def access_facts(record: UsageRecord) -> dict[str, Any]:
         "endpoint": record.endpoint,
         "http_status": record.http_status,
         "status": record.status,
-        "error": record.error,
-        "key": record.key_id,
-        "model": record.resolved_model,
-        "provider": record.provider,
-        "region": record.region,
         "streamed": record.streamed,
-        "first_byte_ms": round(record.latency_ms, 1)
-        if record.latency_ms is not None
-        else None,
-        "duration_ms": round(record.duration_ms, 1),
         "attempts": len(record.attempts),
+        "duration_ms": round(record.duration_ms, 1),
     }
+    if record.error is not None:
+        facts["error"] = record.error
+    if record.key_id is not None:
+        facts["key"] = record.key_id
+    if record.provider is not None:
+        facts["model"] = record.resolved_model
+        facts["provider"] = record.provider
+        facts["region"] = record.region
+    if record.latency_ms is not None:
+        facts["first_byte_ms"] = round(record.latency_ms, 1)
     if record.usage is not None:
         facts["prompt_tokens"] = record.usage.prompt
         facts["completion_tokens"] = record.usage.completion
     if record.impact is not None:
-        facts["energy_wh"] = six(record.impact.energy_wh)
-        facts["carbon_g"] = six(record.impact.carbon_g)
-    return {name: value for name, value in facts.items() if value is not None}
+        facts["energy_wh"] = round(record.impact.energy_wh, 9)
+        facts["carbon_g"] = round(record.impact.carbon_g, 9)
+    return facts

@@ -55,7 +55,7 @@ async def door(parts: Parts, request: web.BaseRequest) -> web.StreamResponse:
 async def _serve(
     parts: Parts, request: web.BaseRequest, exchange: Exchange
 ) -> web.StreamResponse:
-    endpoint = endpoints.find(request.path)
+    endpoint = endpoints.find(request.raw_path)
     exchange.endpoint = endpoint.name
     handle = endpoints.handler(endpoint, request.method)
     exchange.key = parts.keys.identify(bearer(request.headers), exchange.created_at)

@@ -1,6 +1,7 @@
 """The table of the API's paths. To add one: its handler, and a line here."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import unquote
 
 import attrs
 from aiohttp import web
@@ -49,8 +50,19 @@ NOT_YET = frozenset(
 )
 
 
-def find(path: str) -> Endpoint:
-    """The endpoint at a decoded path. Raises UnknownPathError."""
+_BY_PATH = {
+    prefix + path: endpoint
+    for prefix in PREFIXES
+    for path, endpoint in ENDPOINTS.items()
+}
+
+
+def find(raw_path: str) -> Endpoint:
+    """The endpoint of a request target as sent. Raises UnknownPathError."""
+    exact = _BY_PATH.get(raw_path)
+    if exact is not None:
+        return exact
+    path = unquote(raw_path.partition("?")[0])
     inner = next((path[len(p) :] for p in PREFIXES if path.startswith(p + "/")), None)
     if inner is not None:
         endpoint = ENDPOINTS.get(inner)

@@ -15,6 +15,22 @@ from lowproxy.errors import LowproxyError
 from lowproxy.transport.dispatch import Attempt
 
 
+class _Ids:
+    """Unguessable ids, drawn from the system a hundred at a time: one system call each would show."""
+
+    def __init__(self) -> None:
+        self._ready: list[str] = []
+
+    def next(self) -> str:
+        if not self._ready:
+            drawn = secrets.token_urlsafe(18 * 100)
+            self._ready = [f"gen_{drawn[i : i + 24]}" for i in range(0, 2400, 24)]
+        return self._ready.pop()
+
+
+_ids = _Ids()
+
+
 @attrs.define
 class Exchange:
     """What is known of the request so far. Only its own handler writes here."""
@@ -43,7 +59,7 @@ class Exchange:
     def begin(cls, method: str) -> "Exchange":
         """Opens the notebook."""
         return cls(
-            generation_id="gen_" + secrets.token_urlsafe(18),
+            generation_id=_ids.next(),
             created_at=time.time(),
             began=time.monotonic(),
             is_post=method == "POST",
@@ -95,8 +111,6 @@ class Exchange:
             duration_ms=(now - self.began) * 1000,
             usage=self.usage,
             impact=self.impact,
-            attempts=tuple(
-                (attempt.candidate, attempt.outcome) for attempt in self.attempts
-            ),
+            attempts=tuple([(a.candidate, a.outcome) for a in self.attempts]),
             unreadable_events=self.unreadable_events,
         )

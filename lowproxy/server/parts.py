@@ -6,6 +6,7 @@ import attrs
 
 from lowproxy.config import Config
 from lowproxy.core.health import Health
+from lowproxy.core.routing import Memo
 from lowproxy.core.upstreams import Pool
 from lowproxy.metrics import Metrics
 from lowproxy.server.scales import Scales
@@ -27,6 +28,7 @@ class Parts:
     config: Config
     keys: KeyStore
     pool: Pool
+    memo: Memo  # of the pool
     health: Health
     dispatch: Dispatch
     scales: Scales

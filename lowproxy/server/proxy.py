@@ -46,12 +46,15 @@ async def chat_completions(
     assert exchange.key is not None, "the door lets nobody in without a key"
     resting = parts.health.resting(time.monotonic())
     pick = partial(parts.pick, chat.user)
-    decision = decide(chat, exchange.key, parts.pool, resting, pick)
+    decision = decide(chat, exchange.key, parts.pool, resting, pick, parts.memo)
     exchange.decided(decision)
-    opened = await parts.dispatch.open(
-        decision, chat, request.headers, exchange.attempts
-    )
-    exchange.candidate = opened.candidate
+    try:
+        opened = await parts.dispatch.open(
+            decision, chat, request.headers, exchange.attempts
+        )
+    finally:
+        if exchange.attempts:  # one per candidate, in order: the last is who answered
+            exchange.candidate = decision.candidates[len(exchange.attempts) - 1]
     if isinstance(opened, Whole):
         return _whole(parts, request, opened, chat, exchange)
     tail = TailRewriter(

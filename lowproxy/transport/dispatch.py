@@ -11,7 +11,6 @@ from typing import Any
 
 import attrs
 
-from lowproxy.config import Timeouts
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.headers import media_type
 from lowproxy.core.health import Health
@@ -25,10 +24,12 @@ from lowproxy.errors import (
     UpstreamRateLimitedError,
     UpstreamRefusedError,
     UpstreamTimeoutError,
+    UpstreamUnreachableError,
     UpstreamUnreadableError,
 )
 from lowproxy.providers import DIALECTS
 from lowproxy.transport.answer import Answer, Client
+from lowproxy.transport.watch import Watch
 
 # Enough to get past one bad region; each attempt may take a connect time-out.
 MAX_ATTEMPTS = 6
@@ -43,16 +44,16 @@ MAX_OPENING_BYTES = 256 * 1024
 COMMENT_HOLD_S = 1.0
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Attempt:
     """One candidate that was tried: what became of it, for the record."""
 
     candidate: str
-    outcome: str  # "ok" or an error's code
+    outcome: str  # "ok", an error's code, or "abandoned": the caller left meanwhile
     duration_s: float
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Whole:
     """A unary answer: `body` is JSON and `parsed` is what it says."""
 
@@ -77,7 +78,8 @@ class Dispatch:
 
     client: Client
     health: Health
-    timeouts: Timeouts
+    first_byte: Watch
+    unary: Watch
     now: Callable[[], float]
 
     async def open(
@@ -87,7 +89,7 @@ class Dispatch:
         fields: Mapping[str, str],
         attempts: list[Attempt],
     ) -> Whole | Stream:
-        """The first candidate's answer that is one. Adds to `attempts` as it goes.
+        """The first candidate's answer that is one. Adds to `attempts` as it goes, one per candidate.
 
         Raises the UpstreamError that tells the caller most when no candidate is left.
         """
@@ -102,6 +104,9 @@ class Dispatch:
                     raise
                 self.health.failed(candidate.id, self.now(), failure.retry_after_s)
                 failures.append(failure)
+            except asyncio.CancelledError:
+                attempts.append(Attempt(candidate.id, "abandoned", self.now() - began))
+                raise
             else:
                 attempts.append(Attempt(candidate.id, "ok", self.now() - began))
                 self.health.succeeded(candidate.id)
@@ -113,10 +118,9 @@ class Dispatch:
     ) -> Whole | Stream:
         dialect = DIALECTS[candidate.endpoint.provider.dialect]
         request = dialect.dress(chat, candidate, fields)
-        option = "first_byte_s" if chat.stream else "unary_s"
-        limit_s = getattr(self.timeouts, option) or None
+        watch = self.first_byte if chat.stream else self.unary
         try:
-            async with asyncio.timeout(limit_s):
+            with watch.guard():
                 answer = await self.client.send(request)
                 try:
                     return await self._read(candidate, chat, answer)
@@ -124,9 +128,9 @@ class Dispatch:
                     answer.close()
                     raise
         except TimeoutError:
-            name = candidate.endpoint.id
+            option = "first_byte_s" if chat.stream else "unary_s"
             raise UpstreamTimeoutError(
-                f"{name}: no answer within {option} ({limit_s:g} s)"
+                f"{candidate.endpoint.id}: no answer within {option} ({watch.limit_s:g} s)"
             ) from None
 
     async def _read(
@@ -164,11 +168,14 @@ class Dispatch:
 def most_telling(failures: list[UpstreamError]) -> UpstreamError:
     """What the caller is told when every candidate failed.
 
-    429 only where all said so, with the least of their waits; else the last that said something else.
+    429 only where all said so, with the least of their waits; else the last that failed with a request
+    under way, else the last that could not be reached.
     """
     limited = [f for f in failures if isinstance(f, UpstreamRateLimitedError)]
     if len(limited) < len(failures):
-        return [f for f in failures if not isinstance(f, UpstreamRateLimitedError)][-1]
+        others = [f for f in failures if f not in limited]
+        sent = [f for f in others if not isinstance(f, UpstreamUnreachableError)]
+        return (sent or others)[-1]
     waits = [f.retry_after_s for f in limited if f.retry_after_s is not None]
     return UpstreamRateLimitedError(
         limited[-1].message, retry_after_s=min(waits, default=1.0)

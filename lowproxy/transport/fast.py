@@ -7,10 +7,12 @@ pumps, `data_received` runs into the caller's transport: no task wakes, nothing 
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -49,7 +51,7 @@ HAPPY_EYEBALLS_S = 0.25
 _JOIN_BYTES = 16 * 1024
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Target:
     """Where a URL leads: connections to equal targets are interchangeable."""
 
@@ -414,21 +416,21 @@ class FastClient:
         self._resolver = resolver
         self._pool = pool
         self._loop = asyncio.get_running_loop()
-        self._targets: dict[str, tuple[Target, str, str]] = {}
         self._tls: ssl.SSLContext | None = None
 
     async def send(self, request: UpstreamRequest) -> FastAnswer:
         """Connects, sends, and waits for the head of the answer. Raises UpstreamError."""
-        known = self._targets.get(request.url)
-        if known is None:
-            known = self._targets[request.url] = _target(request.url)
-        target, path, host = known
-        fields = [
-            ("Host", host),
-            *request.headers,
-            ("Content-Length", str(len(request.body))),
-        ]
-        lines = head(f"POST {path} HTTP/1.1", fields)
+        target, lead = _lead(request.url, request.fixed)
+        extra = "".join([f"{name}: {value}\r\n" for name, value in request.extra])
+        if extra.count("\r") != len(request.extra) or extra.count("\n") != len(
+            request.extra
+        ):
+            raise ValueError("a line break within a header field")
+        lines = b"%b%bContent-Length: %d\r\n\r\n" % (
+            lead,
+            extra.encode("utf-8", "surrogateescape"),
+            len(request.body),
+        )
         connection = self._pool.take(target)
         if connection is not None:
             answer = self._write(connection, request, lines)
@@ -503,9 +505,9 @@ class FastClient:
                 f"{name}: TLS failed ({exc.reason or type(exc).__name__})"
             ) from exc
         except OSError as exc:
-            raise UpstreamUnreachableError(
-                f"{name}: {exc.strerror or 'no connection'}"
-            ) from exc
+            # Its own text holds the address, which is the operator's business.
+            why = os.strerror(exc.errno) if exc.errno else "no connection"
+            raise UpstreamUnreachableError(f"{name}: {why}") from exc
         self._pool.added(connection)
         return connection
 
@@ -528,16 +530,16 @@ async def running_client(timeouts: Timeouts) -> AsyncIterator[FastClient]:
         await resolver.close()
 
 
-def _target(url: str) -> tuple[Target, str, str]:
-    """Where to connect, the request target, and the Host field."""
+@lru_cache(1024)
+def _lead(url: str, fixed: tuple[tuple[str, str], ...]) -> tuple[Target, bytes]:
+    """Where to connect, and the head that all requests there share, without its blank line."""
     parts = urlsplit(url)
     tls = parts.scheme == "https"
     default = 443 if tls else 80
     host = parts.hostname or ""
     port = parts.port or default
     shown = f"[{host}]" if ":" in host else host
-    return (
-        Target(host, port, tls),
-        parts.path or "/",
-        shown if port == default else f"{shown}:{port}",
-    )
+    if port != default:
+        shown = f"{shown}:{port}"
+    lead = head(f"POST {parts.path or '/'} HTTP/1.1", [("Host", shown), *fixed])
+    return Target(host, port, tls), lead[:-2]

@@ -5,6 +5,7 @@ The slower of the two ways up, and the one that stands on documented interfaces 
 
 import asyncio
 import io
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -46,7 +47,7 @@ def upstream_errors(name: str) -> Iterator[None]:
         ) from exc
     except aiohttp.ClientConnectorError as exc:
         raise UpstreamUnreachableError(
-            f"{name}: {exc.strerror or 'no connection'}"
+            f"{name}: {os.strerror(exc.errno) if exc.errno else 'no connection'}"
         ) from exc
     except (aiohttp.ClientError, ConnectionError) as exc:
         raise UpstreamCutError(
@@ -194,7 +195,7 @@ async def _post(
     return await session.post(
         request.url,
         data=BytesIOPayload(io.BytesIO(request.body), content_type="application/json"),
-        headers=request.headers,
+        headers=[*request.fixed, *request.extra],
         allow_redirects=False,
         trace_request_ctx=reused,
     )

@@ -1,0 +1,93 @@
+"""Many waits of one length behind one timer.
+
+`asyncio.timeout` arms a timer for every wait. Here all waits have the same limit, so they run out in the
+order in which they began, and one timer for the oldest serves them all.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+
+class Watch:
+    """Makes guards of `limit_s` seconds; 0 is no limit."""
+
+    __slots__ = ("_guards", "_loop", "_timer", "limit_s")
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self._loop = asyncio.get_running_loop()
+        self._guards: dict[Guard, None] = {}  # oldest first
+        self._timer: asyncio.TimerHandle | None = None
+
+    def guard(self) -> "Guard":
+        """For `with`: cancels the current task's wait after the limit and raises TimeoutError instead."""
+        return Guard(self)
+
+    def begin(self, guard: "Guard") -> None:
+        """Starts the guard's time."""
+        if not self.limit_s:
+            return
+        guard.ends = self._loop.time() + self.limit_s
+        self._guards[guard] = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(guard.ends, self._fire)
+
+    def end(self, guard: "Guard") -> None:
+        """The wait is over. The timer stays: the next guard needs it."""
+        self._guards.pop(guard, None)
+
+    def close(self) -> None:
+        """Ends the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _fire(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for guard in list(self._guards):
+            if guard.ends > now:
+                self._timer = self._loop.call_at(guard.ends, self._fire)
+                return
+            del self._guards[guard]
+            guard.expire()
+
+
+class Guard:
+    """One wait."""
+
+    __slots__ = ("_task", "_watch", "ends", "expired")
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._task: asyncio.Task[object] | None = None
+        self.ends = 0.0
+        self.expired = False
+
+    def __enter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self._watch.begin(self)
+        return self
+
+    def expire(self) -> None:
+        """The limit has been reached."""
+        self.expired = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._watch.end(self)
+        task, self._task = self._task, None
+        if (
+            self.expired
+            and task is not None
+            and task.uncancel() <= 0
+            and kind is asyncio.CancelledError
+        ):
+            # As asyncio.timeout: a cancellation that came from elsewhere as well stays one.
+            raise TimeoutError from exc
