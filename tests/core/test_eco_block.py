@@ -11,6 +11,7 @@ from lowproxy.core.usage import Usage
 
 FRANCE = CarbonIntensity("FR", 41.44, 41.44, 41.44, "owid-ember", "2025")
 FACTS = ModelFacts(70.6, 70.6, 16, "https://example.org", "acme/large")
+USAGE = Usage(500, 300)
 FIVE = [
     "energy_wh",
     "carbon_g",
@@ -20,8 +21,8 @@ FIVE = [
 ]
 
 
-def impact(usage=Usage(500, 300), notes=(), facts=FACTS):
-    return DEFAULT.estimate(facts, usage, FRANCE, 1.2, notes)
+def impact(usage=USAGE, notes=()):
+    return DEFAULT.estimate(FACTS, usage, FRANCE, 1.2, notes)
 
 
 def test_the_short_form_is_the_contract():

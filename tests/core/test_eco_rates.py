@@ -1,5 +1,7 @@
 """Rates of energy per token, and the impact that they make of token counts."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ def usages(draw):
 
 
 def rates(**changes):
-    fields = {
+    fields: dict[str, Any] = {
         "version": "v9.9-2030-01",
         "model_ref": "acme/small",
         "grid": GRID,
