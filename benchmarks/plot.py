@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.load.figures import Run
+from benchmarks.load.figures import Run, grown_kib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,11 +63,9 @@ def memories(run: Run, proxy: str) -> Points:
     """(open streams, MiB resident beyond idle), by number of streams."""
     found = []
     for name in _family(run, "S3"):
-        grown = run.each(
-            proxy, name, lambda load: (load["during_kib"] - load["before_kib"]) / 1024
-        )
-        if grown:
-            found.append((float(run.workloads[name]["connections"]), median(grown)))
+        if grown := run.each(proxy, name, grown_kib):
+            streams = float(run.workloads[name]["connections"])
+            found.append((streams, median(grown) / 1024))
     return sorted(found)
 
 

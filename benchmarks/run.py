@@ -80,6 +80,7 @@ def _run(
     rounds: int,
     out: Path,
 ) -> dict[str, Any]:
+    out.parent.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {
         **machine.facts(),
         "order": [p.name for p in contestants],

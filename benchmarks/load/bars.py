@@ -7,7 +7,7 @@ a fifth on a shared machine, so a figure within 0.1 of a bound is at it.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.load.figures import Run, calls_per_event, kib_per_stream
+from benchmarks.load.figures import Run, calls_per_event, grown_kib, kib_per_stream
 
 GATEWAY = "lowproxy"
 
@@ -61,13 +61,14 @@ def _slow_p99(run: Run) -> list[float]:
 
 
 def _slow_kib(run: Run) -> list[float]:
-    """What is held for one slow reader: growth beyond that of the fast streams alone."""
+    """What is held for one slow reader: growth less that of the fast streams beside it."""
     found = []
     for one in run.rounds:
-        beside, alone = (run.load(one, GATEWAY, name) for name in ("SLOW", "S2"))
-        if beside and alone:
-            grown = [x["during_kib"] - x["before_kib"] for x in (beside, alone)]
-            found.append(max(0.0, grown[0] - grown[1]) / beside["slow"])
+        beside, many = (run.load(one, GATEWAY, name) for name in ("SLOW", "S3"))
+        grown, each = (grown_kib(beside or {}), kib_per_stream(many or {}))
+        if beside and grown is not None and each is not None:
+            fast = beside["connections"] - beside["slow"]
+            found.append(max(0.0, grown - fast * each) / beside["slow"])
     return found
 
 

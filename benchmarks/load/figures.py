@@ -105,8 +105,14 @@ def _per_event(load: Load, chosen: Callable[[str], bool]) -> float | None:
     return number / float(load["events"])
 
 
-def kib_per_stream(load: Load) -> float | None:
-    """Growth of the resident memory for each open stream."""
+def grown_kib(load: Load) -> float | None:
+    """Resident memory beyond idle; what an earlier load left behind counts too."""
     if not load.get("during_kib"):
         return None
-    return float(load["during_kib"] - load["before_kib"]) / float(load["connections"])
+    return float(load["during_kib"] - load["idle_kib"])
+
+
+def kib_per_stream(load: Load) -> float | None:
+    """Growth of the resident memory for each open stream."""
+    grown = grown_kib(load)
+    return None if grown is None else grown / float(load["connections"])

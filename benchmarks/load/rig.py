@@ -142,9 +142,9 @@ def visit(where: Rig, proxy: Proxy, workloads: Sequence[Workload]) -> dict[str, 
             "loads": {w.name: call(where, proxy, w, where.provider, []) for w in loads}
         }
     found: dict[str, Any] = {"loads": {}}
-    for tls in (False, True):
-        chosen = [w for w in workloads if w.tls == tls]
-        if not chosen or (tls and not proxy.speaks_tls):
+    for chosen in _stays(workloads):
+        tls = chosen[0].tls
+        if tls and not proxy.speaks_tls:
             continue
         upstream = where.tls_provider if tls else where.provider
         authority = where.authority if tls else None
@@ -156,6 +156,20 @@ def visit(where: Rig, proxy: Proxy, workloads: Sequence[Workload]) -> dict[str, 
         found["loads"].update(one.pop("loads"))
         found |= {name: value for name, value in one.items() if name not in found}
     return found
+
+
+def _stays(workloads: Sequence[Workload]) -> list[list[Workload]]:
+    """Workloads that may share one process.
+
+    A TLS upstream needs another configuration. What slow readers make a proxy hold shows
+    only in one that has not grown before.
+    """
+    kinds = [
+        [w for w in workloads if not w.tls and not w.slow],
+        [w for w in workloads if w.tls],
+        *([w] for w in workloads if w.slow and not w.tls),
+    ]
+    return [kind for kind in kinds if kind]
 
 
 def _stay(
@@ -183,7 +197,8 @@ def _stay(
         found: dict[str, Any] = {"fresh_kib": fresh_kib, "loads": {}}
         found["idle_kib"] = process.memory_kib(pids)
         for workload in _ordered(proxy, workloads):
-            found["loads"][workload.name] = call(where, proxy, workload, at, pids)
+            figures = call(where, proxy, workload, at, pids)
+            found["loads"][workload.name] = {**figures, "idle_kib": found["idle_kib"]}
             process.settle(pids)
         found["peak_kib"] = process.memory_kib(pids, "VmHWM")
     return found
@@ -211,7 +226,6 @@ def call(
     watching: AbstractContextManager[None] = contextlib.nullcontext()
     if load.syscalls:
         watching = syscalls.traced(pids, trace, where.proxy_core)
-    before_kib = process.memory_kib(pids)
     with (
         watching,
         _memory_during(load, pids) as during,
@@ -237,7 +251,7 @@ def call(
     if pids and work:
         figures["cpu_us"] = round(figures["cpu_s"] / work * 1e6, 3)
         figures["cpu_busy"] = round(figures["cpu_s"] / figures["wall_s"], 4)
-        figures["before_kib"], figures["during_kib"] = before_kib, during.get("kib", 0)
+        figures["during_kib"] = during.get("kib", 0)
     return figures
 
 

@@ -13,7 +13,7 @@ def load(connections, cpu_us):
         "connections": connections,
         "events_per_s": connections * 50.0,
         "cpu_us": cpu_us,
-        "before_kib": 40_000,
+        "idle_kib": 40_000,
         "during_kib": 40_000 + 10 * connections,
         "delay_us": {"p50": 90.0, "p99": 300.0},
     }

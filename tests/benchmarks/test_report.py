@@ -19,7 +19,7 @@ def load(cpu_us, delay_p50, **more):
         "answers_per_s": 2000.0,
         "cpu_us": cpu_us,
         "cpu_busy": 0.3,
-        "before_kib": 40_000,
+        "idle_kib": 40_000,
         "during_kib": 42_000,
         "errors": {"cut": 0, "refused_503": 0},
         "delay_us": quantiles,
