@@ -1,0 +1,81 @@
+"""What one event of a chat completion stream says: by byte searches where that is enough, else parsed."""
+
+import re
+
+import orjson
+
+from lowproxy.core.parsing import loads
+from lowproxy.core.sse import payload
+
+_LINE_ENDS = re.compile(rb"[\r\n]+")
+# What a delta has around its text.
+_BARE_DELTA = len(b'{"content":""}')
+
+
+def is_plain(event: bytes, at: int) -> bool:
+    """Whether byte searches alone show that a chunk has choices, no finish reason and no usage.
+
+    `at` is where to begin: behind a part that is known. A quote inside a JSON string is escaped, so none of
+    these needles occurs in the text of an answer. An upstream that spaces its JSON otherwise fails the test
+    and is parsed: slower, never wrong.
+    """
+    return (
+        event.find(b'"choices":[{', at) >= 0
+        and event.count(b'"finish_reason"', at)
+        == event.count(b'"finish_reason":null', at)
+        and event.count(b'"usage"', at) == event.count(b'"usage":null', at)
+        and event.find(b'"error"', at) < 0
+    )
+
+
+def finishes(choices: object) -> bool:
+    """Whether a choice has a finish reason; some upstreams send an empty one until then."""
+    return isinstance(choices, list) and any(
+        isinstance(choice, dict) and choice.get("finish_reason") for choice in choices
+    )
+
+
+def pieces_and_bytes(choices: object) -> tuple[int, int]:
+    """How many deltas carry something (a role alone is nothing), and how many bytes are in all of them."""
+    pieces = size = 0
+    for choice in choices if isinstance(choices, list) else ():
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        if isinstance(delta, dict):
+            pieces += any(value for key, value in delta.items() if key != "role")
+            size += _size(delta) - _BARE_DELTA
+    return pieces, size
+
+
+def line_end(event: bytes) -> bytes:
+    """How the lines of an event end: LF, CRLF or CR."""
+    if b"\r\n" in event:
+        return b"\r\n"
+    return b"\r" if event.endswith(b"\r") else b"\n"
+
+
+def ended(rest: bytes, end: bytes) -> bytes:
+    """An event that the stream left without its blank line, with it."""
+    if rest.endswith(b"\r"):  # which an LF would make one CRLF
+        return rest + (b"\n\r\n" if end == b"\r\n" else b"\r")
+    return rest + (end if rest.endswith(b"\n") else end * 2)
+
+
+def is_whole(rest: bytes) -> bool:
+    """Whether what the stream left is a complete event or comment but for its blank line."""
+    body = payload(rest)
+    if body is None:
+        return all(line[:1] in (b"", b":") for line in _LINE_ENDS.split(rest))
+    if body.strip() == b"[DONE]":
+        return True
+    try:
+        loads(body)
+    except ValueError:
+        return False
+    return True
+
+
+def _size(delta: dict[str, object]) -> int:
+    try:
+        return len(orjson.dumps(delta))
+    except orjson.JSONEncodeError:  # a lone surrogate, an integer beyond 64 bits
+        return len(repr(delta))
