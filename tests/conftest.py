@@ -1,8 +1,13 @@
 """Fixtures for everybody: a fake upstream and a clock that stands still."""
 
 import pytest
+from hypothesis import settings
 
 from tests.fakes import Clock, FakeUpstream
+
+# On a busy machine an example that is slow once is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture
