@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.eco.points import Point, load_points
 from lowproxy.core.eco import CarbonIntensity
@@ -189,7 +190,7 @@ def errors(pairs: Sequence[tuple[Point, float]]) -> dict[str, float]:
     }
 
 
-def report() -> dict[str, object]:
+def report() -> dict[str, Any]:
     """Coefficients and the table of errors."""
     points = load_points()
     at_64 = [point for point in points if point.batch_class == 64]
