@@ -139,7 +139,8 @@ def grid(release: str, date: str) -> dict[str, Any]:
 
 def alpha_2(iso3: str) -> str:
     """The two letters that grid zones are named by."""
-    return GROUPS.get(iso3) or str(pycountry.countries.get(alpha_3=iso3).alpha_2)
+    country: Any = pycountry.countries.get(alpha_3=iso3)
+    return GROUPS.get(iso3) or str(country.alpha_2)
 
 
 def write(name: str, content: dict[str, Any]) -> None:
