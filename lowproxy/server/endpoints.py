@@ -48,6 +48,7 @@ NOT_YET = frozenset(
         "/openapi.json",
     )
 )
+_NOT_YET_BELOW = ("/eco/methodologies/", "/generation/")
 
 
 _BY_PATH = {
@@ -62,7 +63,10 @@ def find(raw_path: str) -> Endpoint:
     exact = _BY_PATH.get(raw_path)
     if exact is not None:
         return exact
-    path = unquote(raw_path.partition("?")[0])
+    path = raw_path.partition("?")[0]
+    if "://" in path:  # absolute form, as to a proxy (RFC 9112, section 3.2.2)
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    path = unquote(path)
     inner = next((path[len(p) :] for p in PREFIXES if path.startswith(p + "/")), None)
     if inner is not None:
         endpoint = ENDPOINTS.get(inner)
@@ -70,7 +74,7 @@ def find(raw_path: str) -> Endpoint:
             endpoint = ENDPOINTS["/models/{id}"]
         if endpoint is not None:
             return endpoint
-        if inner in NOT_YET:
+        if inner in NOT_YET or inner.startswith(_NOT_YET_BELOW):
             raise UnknownPathError(f"{inner[:80]} is not served by this version")
     raise UnknownPathError(
         "no such path; the API is under /api/v1, for example POST /api/v1/chat/completions"
@@ -81,6 +85,7 @@ def handler(endpoint: Endpoint, method: str) -> Handle:
     """The handler for a method; HEAD is answered like GET. Raises MethodNotAllowedError."""
     found = endpoint.methods.get("GET" if method == "HEAD" else method)
     if found is None:
-        allow = ", ".join(sorted(endpoint.methods))
+        methods = {*endpoint.methods, *(("HEAD",) if "GET" in endpoint.methods else ())}
+        allow = ", ".join(sorted(methods))
         raise MethodNotAllowedError(f"this path takes {allow}", allow=allow)
     return found

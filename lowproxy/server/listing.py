@@ -1,7 +1,6 @@
 """What can be asked for and who serves it: `GET /models`, `/models/{id}`, `/providers`."""
 
 from typing import Any
-from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
@@ -38,7 +37,7 @@ async def get_model(
     parts: Parts, request: web.BaseRequest, exchange: Exchange
 ) -> web.StreamResponse:
     """`GET /models/{id}`: one row of the list; the id may hold a slash, plain or as %2F."""
-    model_id = unquote(request.path.partition("/models/")[2])
+    model_id = request.path.partition("/models/")[2]
     if model_id in PSEUDO_MODELS:
         return _send(request, exchange, _pseudo_row(model_id, parts, exchange))
     candidates = _allowed(exchange.key, parts.pool.by_model.get(model_id, ()))

@@ -19,7 +19,10 @@ class KeyStore:
         """The key that a caller presents. Raises AuthenticationError (401) or PermissionDeniedError (403)."""
         if token is None:
             raise AuthenticationError(f"no API key: {_HOW}")
-        key = self._by_hash.get(hash_key(token))
+        try:
+            key = self._by_hash.get(hash_key(token))
+        except UnicodeEncodeError:  # bytes that are no UTF-8: no key of ours
+            key = None
         if key is None:
             raise AuthenticationError(f"this API key is not known: {_HOW}")
         key.usable(now)
