@@ -132,7 +132,7 @@ def draw_stages(file: dict[str, Any]) -> "Figure":
     """One bar a stage."""
     figure, axes = _figure("Time of a stage", "units of one JSON parse", "")
     rows = file["stages"][::-1]
-    names = [f"{row['name']} (a {row['per']})" for row in rows]
+    names = [f"{row['name']} (per {row['per']})" for row in rows]
     axes.barh(names, [row["ns"] / file["unit_ns"] for row in rows])
     axes.set(xscale="log")
     return figure

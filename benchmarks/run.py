@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyError as unknown:
         print(f"no such workload or proxy: {unknown}", file=sys.stderr)
         return 2
-    result = _run(contestants, chosen, options.rounds, options.out or _new_file())
+    out = options.out or _new_file()
+    result = _run(contestants, chosen, options.rounds, options.retries, out)
     print(report.tables([result]))
     return 0
 
@@ -58,6 +59,9 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
         "--scale", type=float, default=1.0, help="of the windows' length"
+    )
+    parser.add_argument(
+        "--retries", type=int, default=1, help="of a measurement that others disturbed"
     )
     parser.add_argument("--out", type=Path, help="the raw file (default: in results/)")
     parser.add_argument("--report", type=Path, nargs="+", metavar="FILE")
@@ -78,6 +82,7 @@ def _run(
     contestants: list[proxies.Proxy],
     chosen: list[workloads.Workload],
     rounds: int,
+    retries: int,
     out: Path,
 ) -> dict[str, Any]:
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +93,7 @@ def _run(
         "rounds": [],
     }
     result["versions"] |= proxies.peer_versions(result["order"])
-    with rig(tls=any(w.tls for w in chosen)) as where:
+    with rig(tls=any(w.tls for w in chosen), retries=retries) as where:
         for number in range(rounds):
             visits: dict[str, Any] = {}
             result["rounds"].append(visits)

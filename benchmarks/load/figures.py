@@ -49,8 +49,7 @@ class Run:
             for load in visit.get("loads", {}).values()
             if "strangers" in load and "syscalls" not in load
         ]
-        busy = [load for load in loads if max(load["strangers"].values()) > STRANGERS]
-        return len(busy), len(loads)
+        return sum(map(is_disturbed, loads)), len(loads)
 
     def ratios(
         self, proxy: str, workload: str, path: str, *, base: str | None = None
@@ -73,6 +72,11 @@ class Run:
 def plain(workload: str) -> str:
     """The workload whose nginx figure is the yardstick: TLS is held against plain HTTP."""
     return {"T": "S2", "TU": "U"}.get(workload, workload)
+
+
+def is_disturbed(load: Load) -> bool:
+    """Whether other processes took more of the cores than may be overlooked."""
+    return max(load.get("strangers", {}).values(), default=0.0) > STRANGERS
 
 
 def at(load: Load, path: str) -> float | None:

@@ -292,11 +292,11 @@ listen bench
     return Start([program, "-db", "-f", str(config)], ready)
 
 
-def _rust_router(command: list[str], place: Place) -> Start:
+def _rust_router(command: list[str], place: Place, ready: str = "/v1/models") -> Start:
     command = [*command, "--host", "127.0.0.1", "--port", str(place.port)]
     command += ["--worker-urls", place.upstream, "--policy", "round_robin"]
     command += ["--prometheus-port", str(place.admin_port)]
-    ready = f"http://127.0.0.1:{place.port}/v1/models"
+    ready = f"http://127.0.0.1:{place.port}{ready}"
     return Start(command, ready, {"TOKIO_WORKER_THREADS": "1"})
 
 
@@ -305,7 +305,7 @@ def smg(place: Place) -> Start | None:
     program = os.environ.get("BENCH_SMG") or find("smg")
     options = ["launch", "--backend", "openai", "--max-concurrent-requests", "4096"]
     options += ["--log-level", "warn"]
-    return _rust_router([program, *options], place) if program else None
+    return _rust_router([program, *options], place, "/liveness") if program else None
 
 
 def sglang_router(place: Place) -> Start | None:

@@ -164,7 +164,8 @@ def named(name: str, scale: float = 1.0) -> Workload:
     base, _, connections = name.partition("@")
     found = WORKLOADS[base]
     if connections:
-        found = replace(found, name=name, connections=int(connections))
+        what = f"{base} with {connections} connections"
+        found = replace(found, name=name, what=what, connections=int(connections))
     return replace(found, window_ms=int(found.window_ms * scale))
 
 

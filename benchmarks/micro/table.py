@@ -7,7 +7,7 @@ def stage_table(file: dict[str, Any]) -> str:
     """One row a stage: nanoseconds, and multiples of one parse of a 215-byte request."""
     unit = file["unit_ns"]
     lines = [
-        "| stage | once a | ns | units |",
+        "| stage | per | ns | units |",
         "| --- | --- | --- | --- |",
         f"| `orjson.loads` of a 215 B request: the unit | | {unit:,.0f} | 1.0 |",
     ]
