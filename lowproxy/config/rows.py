@@ -44,6 +44,8 @@ class Server:
     admin_listen: Port = _ADMIN
     # Room for a few images as data URLs; the first limit people run into elsewhere.
     max_body_bytes: Count = 32 * 1024 * 1024
+    # Beyond it a 503 with Retry-After: what is open costs memory, about 20 kB for a stream.
+    max_requests: Count = 10_000
 
 
 @attrs.frozen
@@ -61,9 +63,16 @@ class Timeouts:
 
 @attrs.frozen
 class Relay:
-    """`[relay]`: what happens upstream when the caller goes away."""
+    """`[relay]`: what happens upstream when the caller goes away, and while it waits.
+
+    `drain_limit_s` is how long `bounded` reads on. `comment_every_s`: a stream that has sent nothing for
+    so long gets a comment, for the sake of load balancers in between; 0 is never, since the first one
+    commits the status 200.
+    """
 
     on_disconnect: OnDisconnect = "cancel"
+    drain_limit_s: Positive = 30.0
+    comment_every_s: Amount = 0.0
 
 
 @attrs.frozen

@@ -1,6 +1,7 @@
 """The composition root: configuration in, a running gateway out. The only place that knows every part."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator
@@ -21,6 +22,7 @@ from lowproxy.grid.annual import AnnualGrid
 from lowproxy.grid.model_table import load_models
 from lowproxy.metrics import Metrics
 from lowproxy.server.admin import admin_app
+from lowproxy.server.aftermath import Aftermath
 from lowproxy.server.door import make_door
 from lowproxy.server.parts import Parts
 from lowproxy.server.scales import Scales
@@ -33,6 +35,10 @@ from lowproxy.transport.watch import Watch
 log = structlog.get_logger("lowproxy.app")
 
 BACKLOG = 4096
+# How often a gateway that stops looks whether all have been answered.
+DRAIN_POLL_S = 0.02
+# What a handler that is cancelled gets to end in.
+CLOSE_S = 0.01
 # aiohttp waits this long twice before it cancels a handler; what may finish has had `drain_s`.
 CUT_S = 0.1
 
@@ -62,6 +68,9 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
         client = await stack.enter_async_context(running_client(config.timeouts))
         scales = make_scales(config)
         health = Health()
+        relaying = config.relay
+        aftermath = Aftermath(relaying.on_disconnect, relaying.drain_limit_s)
+        stack.push_async_callback(aftermath.close)
         parts = Parts(
             config=config,
             keys=KeyStore(config.keys),
@@ -78,6 +87,7 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
             scales=scales,
             metrics=Metrics(),
             pick=pick,
+            aftermath=aftermath,
         )
         admin = await stack.enter_async_context(
             _admin(parts, config.server.admin_listen)
@@ -128,15 +138,34 @@ async def _api(parts: Parts, listen: Listen) -> AsyncIterator[Listen]:
 
 
 async def _drain(parts: Parts, server: Server, listening: asyncio.Server) -> None:
-    """No new connections; those that are busy may finish within `drain_s`, then they are closed."""
+    """No new connections; who is being answered may finish within `drain_s`, then all are closed."""
     parts.draining = True
     listening.close()
-    server.pre_shutdown()
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(parts.config.timeouts.drain_s or None):
-            await server.shutdown(None)
-    except TimeoutError:
-        await server.shutdown(CUT_S)
+            while _close_idle(parts, server):
+                await asyncio.sleep(DRAIN_POLL_S)
+    server.pre_shutdown()
+    await server.shutdown(CLOSE_S)
+    while parts.busy:  # cancelled by now: each still writes its line in the books
+        await asyncio.sleep(DRAIN_POLL_S)
+
+
+def _close_idle(parts: Parts, server: Server) -> bool:
+    """Closes connections that nobody is waiting on; whether others are left.
+
+    aiohttp's own shutdown stops reading at once, which a request whose body is on its way would not survive.
+    """
+    left = False
+    for connection in server.connections:
+        transport = connection.transport
+        if connection in parts.busy or (
+            transport is not None and transport.get_write_buffer_size()
+        ):
+            left = True
+        else:
+            connection.force_close()
+    return left
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from lowproxy.errors import LowproxyError, OverloadedError, UpstreamRefusedError
 from lowproxy.server import books, endpoints
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
-from lowproxy.server.wire import Handler, Sent, send
+from lowproxy.server.wire import Finished, Handler, Sent, send
 
 log = structlog.get_logger("lowproxy.door")
 
@@ -29,8 +29,11 @@ async def door(parts: Parts, request: web.BaseRequest) -> web.StreamResponse:
     """Opens the exchange, finds the endpoint, answers failures, writes everything down."""
     exchange = Exchange.begin(request.method)
     parts.metrics.open_requests += 1
+    parts.busy.add(request.protocol)
     try:
         return await _serve(parts, request, exchange)
+    except Finished as finished:
+        return finished.response
     except LowproxyError as failure:
         return _answer(request, exchange, failure)
     except (asyncio.CancelledError, ConnectionError):
@@ -42,12 +45,14 @@ async def door(parts: Parts, request: web.BaseRequest) -> web.StreamResponse:
         raise
     except Exception as exc:  # noqa: BLE001 - the caller is owed an answer, the books a line
         _complain(exchange, exc)
-        failure = LowproxyError(f"internal error; quote {exchange.generation_id}")
-        return _answer(request, exchange, failure)
+        bug = LowproxyError(f"internal error; quote {exchange.generation_id}")
+        return _answer(request, exchange, bug)
     finally:
         parts.metrics.open_requests -= 1
+        parts.busy.discard(request.protocol)
         try:
-            books.write_down(parts, exchange)
+            if not exchange.deferred:
+                books.write_down(parts, exchange)
         except Exception as exc:  # noqa: BLE001 - a full disk must not undo an answer
             _complain(exchange, exc)
 
@@ -61,6 +66,8 @@ async def _serve(
     exchange.key = parts.keys.identify(bearer(request.headers), exchange.created_at)
     if parts.draining:
         raise OverloadedError("this gateway is shutting down", retry_after_s=1)
+    if parts.metrics.open_requests > parts.config.server.max_requests:
+        raise OverloadedError("server.max_requests are being served", retry_after_s=1)
     return await handle(parts, request, exchange)
 
 

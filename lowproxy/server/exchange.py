@@ -54,6 +54,7 @@ class Exchange:
     weighed: Usage | None = None  # the usage that `impact` was made from
     impact: EcoImpact | None = None
     unreadable_events: int = 0
+    deferred: bool = False  # the books are written later, by the aftermath
 
     @classmethod
     def begin(cls, method: str) -> "Exchange":

@@ -9,6 +9,7 @@ from lowproxy.core.health import Health
 from lowproxy.core.routing import Memo
 from lowproxy.core.upstreams import Pool
 from lowproxy.metrics import Metrics
+from lowproxy.server.aftermath import Aftermath
 from lowproxy.server.scales import Scales
 from lowproxy.store.keys import KeyStore
 from lowproxy.transport.dispatch import Dispatch
@@ -34,4 +35,6 @@ class Parts:
     scales: Scales
     metrics: Metrics
     pick: Pick
+    aftermath: Aftermath
     draining: bool = False
+    busy: set[object] = attrs.field(factory=set)  # connections that are being answered

@@ -22,15 +22,14 @@ from lowproxy.errors import (
     UnsupportedMediaTypeError,
 )
 from lowproxy.server.exchange import Exchange
+from lowproxy.server.opening import open_answer, stream_fields
 from lowproxy.server.parts import Parts
 from lowproxy.server.relay import relay
-from lowproxy.server.wire import send, send_continue
-from lowproxy.transport.dispatch import Stream, Whole
+from lowproxy.server.wire import CallerStream, send, send_continue
+from lowproxy.transport.dispatch import Whole
 
 # English text has about four bytes to a token; only used where an upstream sends no usage.
 _BYTES_PER_TOKEN = 4
-
-_STREAM_FIELDS = [("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")]
 
 
 async def chat_completions(
@@ -48,13 +47,7 @@ async def chat_completions(
     pick = partial(parts.pick, chat.user)
     decision = decide(chat, exchange.key, parts.pool, resting, pick, parts.memo)
     exchange.decided(decision)
-    try:
-        opened = await parts.dispatch.open(
-            decision, chat, request.headers, exchange.attempts
-        )
-    finally:
-        if exchange.attempts:  # one per candidate, in order: the last is who answered
-            exchange.candidate = decision.candidates[len(exchange.attempts) - 1]
+    opened, caller = await open_answer(parts, request, decision, chat, exchange)
     if isinstance(opened, Whole):
         return _whole(parts, request, opened, chat, exchange)
     tail = TailRewriter(
@@ -63,10 +56,11 @@ async def chat_completions(
         annotate=partial(annotation, parts, exchange, opened.candidate),
         prompt_tokens=chat.prompt_bytes // _BYTES_PER_TOKEN,
     )
-    del chat  # the body is not needed while the answer streams
-    return await relay(
-        request, opened, tail, exchange, _stream_fields(opened, exchange)
-    )
+    del chat, decision  # the body is not needed while the answer streams
+    if caller is None:
+        fields = stream_fields(exchange, opened.answer.fields)
+        caller = CallerStream(request, opened.answer.status, fields)
+    return await relay(parts, opened, tail, exchange, caller)
 
 
 def annotation(
@@ -92,11 +86,8 @@ async def read_body(request: web.BaseRequest, limit: int, limit_s: float) -> byt
         raise UnsupportedMediaTypeError(
             f"the body must be application/json, not {kind[:80]}"
         )
-    too_large = BodyTooLargeError(
-        f"the body is over server.max_body_bytes ({limit} bytes)"
-    )
     if (request.content_length or 0) > limit:
-        raise too_large
+        raise _too_large(limit)
     content = request.content
     parts, size = [], 0
     try:
@@ -104,7 +95,7 @@ async def read_body(request: web.BaseRequest, limit: int, limit_s: float) -> byt
             # It came with the head, as nearly every body does: no timer is needed.
             parts.append(content.read_nowait())
             if len(parts[0]) > limit:
-                raise too_large
+                raise _too_large(limit)
         else:
             send_continue(request)
             async with asyncio.timeout(limit_s or None):
@@ -112,7 +103,7 @@ async def read_body(request: web.BaseRequest, limit: int, limit_s: float) -> byt
                     parts.append(data)
                     size += len(data)
                     if size > limit:
-                        raise too_large
+                        raise _too_large(limit)
     except TimeoutError:
         raise BodyTimeoutError(
             f"the body did not arrive within timeouts.body_s ({limit_s:g} s)"
@@ -122,6 +113,10 @@ async def read_body(request: web.BaseRequest, limit: int, limit_s: float) -> byt
             "the body does not match its length or its content encoding"
         ) from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"the body is over server.max_body_bytes ({limit} bytes)")
 
 
 def _whole(
@@ -155,13 +150,3 @@ def _counted(chat: ChatRequest, parsed: dict[str, object]) -> Usage:
     return Usage(
         chat.prompt_bytes // _BYTES_PER_TOKEN, text // _BYTES_PER_TOKEN, counted=True
     )
-
-
-def _stream_fields(stream: Stream, exchange: Exchange) -> list[tuple[str, str]]:
-    kind = stream.answer.fields.get("content-type", "text/event-stream")
-    return [
-        ("Content-Type", kind),
-        *_STREAM_FIELDS,
-        *exchange.answer_fields(),
-        *forwarded(stream.answer.fields, DOWN),
-    ]

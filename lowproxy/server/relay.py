@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from aiohttp import web
 
 from lowproxy.core.tail import TailRewriter
-from lowproxy.errors import UpstreamCutError, UpstreamError
+from lowproxy.errors import LowproxyError, UpstreamCutError, UpstreamError
+from lowproxy.server import books
 from lowproxy.server.exchange import Exchange
+from lowproxy.server.parts import Parts
 from lowproxy.server.wire import CallerStream
 from lowproxy.transport.dispatch import Stream
 from lowproxy.transport.sink import Flow
@@ -20,14 +21,14 @@ HOLD_S = 1.0
 class Relay:
     """The sink of one stream: upstream bytes in, through the tail, out to the caller."""
 
-    __slots__ = ("_caller", "_first", "_hold", "_tail")
+    __slots__ = ("_caller", "_exchange", "_hold", "_tail")
 
     def __init__(
-        self, tail: TailRewriter, caller: CallerStream, first: Callable[[], None]
+        self, tail: TailRewriter, caller: CallerStream, exchange: Exchange
     ) -> None:
         self._tail = tail
         self._caller = caller
-        self._first = first  # told once, when the head has left
+        self._exchange = exchange
         self._hold: asyncio.TimerHandle | None = None
 
     def attach(self, flow: Flow) -> None:
@@ -36,66 +37,112 @@ class Relay:
 
     def write(self, data: bytes) -> None:
         """One read of the upstream; at most one write to the caller."""
-        out = self._tail.feed(data)
+        tail = self._tail
+        out = tail.feed(data)
         if out:
-            if not self._caller.started:
-                self._first()
-            self._caller.write(out)
-        if self._tail.holding and self._hold is None:
+            self._send(out)
+        if tail.holding and self._hold is None:
             self._hold = asyncio.get_running_loop().call_later(HOLD_S, self._release)
 
     def stop(self) -> None:
         """The stream is over: no timer stays, nobody is paused."""
         if self._hold is not None:
             self._hold.cancel()
+        self._caller.attach(None)
 
     def _release(self) -> None:
         self._hold = None
         if out := self._tail.release():
-            self._caller.write(out)
+            self._send(out)
+
+    def _send(self, out: bytes) -> None:
+        if self._exchange.first_byte is None:
+            self._exchange.first_byte = time.monotonic()
+        self._caller.write(out)
+
+
+class _Reader:
+    """The sink of a stream whose caller has left: only the tail still looks."""
+
+    def __init__(self, tail: TailRewriter) -> None:
+        self._tail = tail
+
+    def attach(self, flow: Flow) -> None:
+        """Nobody is slow any more."""
+        flow.resume()
+
+    def write(self, data: bytes) -> None:
+        """Looked at for usage, sent nowhere."""
+        self._tail.feed(data)
 
 
 async def relay(
-    request: web.BaseRequest,
+    parts: Parts,
     stream: Stream,
     tail: TailRewriter,
     exchange: Exchange,
-    fields: list[tuple[str, str]],
+    caller: CallerStream,
 ) -> web.StreamResponse:
     """Passes the stream on until it ends. A failure on the way becomes its last event.
 
-    When the caller leaves, this is cancelled: the upstream is closed and what was seen is noted.
+    When the caller leaves this is cancelled; then the upstream is closed, or read on as configured.
     """
-    caller = CallerStream(request, stream.answer.status, fields)
+    sink = Relay(tail, caller, exchange)
     exchange.http_status = stream.answer.status
-
-    def first() -> None:
-        exchange.first_byte = time.monotonic()
-
-    sink = Relay(tail, caller, first)
+    kept = False
     try:
-        try:
-            sink.write(stream.first)
-            await stream.answer.pump(sink)
-        except UpstreamError as failure:
-            exchange.failed(failure, stream.answer.status)
-            return caller.finish(tail.fail(failure.body()))
-        last = tail.close()
-        if tail.truncated:
-            cut = UpstreamCutError(
-                f"{stream.candidate.endpoint.id}: the stream ended within an event"
-            )
-            exchange.failed(cut, stream.answer.status)
-            last = tail.fail(cut.body())
-        return caller.finish(last)
+        sink.write(stream.first)
+        last = await _pump(stream, sink, tail, exchange)
+        if exchange.first_byte is None:
+            exchange.first_byte = time.monotonic()
+        return await caller.finish(last)
     except asyncio.CancelledError:
         exchange.outcome = "partial"
+        kept = parts.aftermath.keeps and not parts.draining
         raise
     finally:
         sink.stop()
-        caller.attach(None)
-        stream.answer.close()
-        exchange.usage = tail.known_usage()
-        exchange.unreadable_events = tail.unreadable
-        if tail.error is not None and exchange.outcome == "ok":
-            exchange.outcome, exchange.error = "upstream_error", "upstream_stream_error"
+        if kept:
+            exchange.deferred = True
+            work = _read_on(parts, stream, tail, exchange)
+            parts.aftermath.adopt(work, f"read on {exchange.generation_id}")
+        else:
+            _note(stream, tail, exchange)
+
+
+async def _pump(
+    stream: Stream, sink: Relay | _Reader, tail: TailRewriter, exchange: Exchange
+) -> bytes:
+    """Moves the rest of the stream; what has to leave after it."""
+    failure: LowproxyError
+    try:
+        await stream.answer.pump(sink)
+    except UpstreamError as exc:
+        failure = exc
+    else:
+        last = tail.close()
+        if not tail.truncated:
+            return last
+        name = stream.candidate.endpoint.id
+        failure = UpstreamCutError(f"{name}: the stream ended within an event")
+    exchange.failed(failure, stream.answer.status)
+    return tail.fail(failure.body())
+
+
+async def _read_on(
+    parts: Parts, stream: Stream, tail: TailRewriter, exchange: Exchange
+) -> None:
+    try:
+        await _pump(stream, _Reader(tail), tail, exchange)
+    finally:
+        exchange.outcome = "partial"
+        _note(stream, tail, exchange)
+        books.write_down(parts, exchange)
+
+
+def _note(stream: Stream, tail: TailRewriter, exchange: Exchange) -> None:
+    stream.answer.close()
+    exchange.usage = tail.known_usage()
+    exchange.unreadable_events = tail.unreadable
+    if tail.error is not None and exchange.outcome == "ok":
+        exchange.outcome, exchange.error = "upstream_error", "upstream_stream_error"

@@ -139,6 +139,14 @@ def send_continue(request: web.BaseRequest) -> None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
+class Finished(Exception):
+    """An answer has been given deep inside; `response` is the handler's result."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        super().__init__()
+        self.response = response
+
+
 class CallerStream:
     """The caller's side of a stream: chunk framing, the head in one write with the first bytes."""
 
@@ -182,7 +190,7 @@ class CallerStream:
             data = self._head + data
         self._transport.write(data)
 
-    def finish(self, data: bytes) -> web.StreamResponse:
+    async def finish(self, data: bytes) -> web.StreamResponse:
         """Sends the last bytes and the end of the body."""
         self.attach(None)
         if self._transport.is_closing():

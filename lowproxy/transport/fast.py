@@ -34,7 +34,6 @@ from lowproxy.core.http1 import (
 )
 from lowproxy.errors import (
     UpstreamCutError,
-    UpstreamError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
     UpstreamUnreadableError,
@@ -208,7 +207,7 @@ class FastAnswer:
         self._waiter: asyncio.Future[None] | None = None
         self._sink: Sink | None = None
         self._deadline: Deadline | None = None
-        self._failure: UpstreamError | None = None
+        self._failure: Exception | None = None
         self._paused = False
         self.began = False  # a byte of the answer has come
         self.ended = False
@@ -240,8 +239,12 @@ class FastAnswer:
             return
         if self._deadline is not None:
             self._deadline.touch()
-        if data:
-            sink.write(data)
+        try:
+            if data:
+                sink.write(data)
+        except Exception as exc:  # noqa: BLE001 - a bug of ours belongs to the handler, not to the loop
+            self._fail(exc)
+            return
         if body.done:
             self._end()
             self._wake()
@@ -374,7 +377,7 @@ class FastAnswer:
         else:
             connection.pool.put(connection)
 
-    def _fail(self, failure: UpstreamError) -> None:
+    def _fail(self, failure: Exception) -> None:
         self._failure = failure
         self.close()
         self._wake()

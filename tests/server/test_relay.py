@@ -289,9 +289,6 @@ async def test_with_usage_wished_for_the_finish_chunk_does_not_wait(serve, upstr
         assert await reply.rest() == DONE
 
 
-@pytest.mark.xfail(
-    strict=False, reason="the relay notes the first byte in `write` alone"
-)
 async def test_a_stream_that_begins_with_its_end(serve, upstream, monkeypatch):
     """A held chunk may be the first thing that the caller gets; its time is noted."""
     monkeypatch.setattr(relay, "HOLD_S", 0.01)
@@ -520,8 +517,6 @@ async def test_a_bug_of_ours_in_the_middle_does_not_start_a_second_answer(
     serve, upstream, monkeypatch, log_text, client_kind
 ):
     """Within a chunked body there is no place for another head."""
-    if client_kind == "fast":
-        pytest.xfail("a sink that raises leaves the fast answer waiting")
     gate = asyncio.Event()
     word = sse(openai_chunk("canary"), done=False)
     upstream.script = [

@@ -1,0 +1,136 @@
+"""Wait for an answer: what the caller sees meanwhile, and what becomes of it when the caller leaves."""
+
+import asyncio
+from collections.abc import Mapping
+
+import orjson
+from aiohttp import web
+
+from lowproxy.core.chat import ChatRequest
+from lowproxy.core.headers import DOWN, forwarded
+from lowproxy.core.routing import RouteDecision
+from lowproxy.core.usage import Usage
+from lowproxy.errors import LowproxyError, UpstreamError, UpstreamUnreadableError
+from lowproxy.server import books
+from lowproxy.server.exchange import Exchange
+from lowproxy.server.parts import Parts
+from lowproxy.server.wire import CallerStream, Finished
+from lowproxy.transport.dispatch import Stream, Whole
+
+Opened = Whole | Stream
+
+_COMMENT = b": keep-alive\n\n"
+
+
+def stream_fields(
+    exchange: Exchange, fields: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """The header fields of a stream; `fields` are the upstream's."""
+    return [
+        ("Content-Type", fields.get("content-type", "text/event-stream")),
+        ("Cache-Control", "no-cache"),
+        ("X-Accel-Buffering", "no"),
+        *exchange.answer_fields(),
+        *forwarded(fields, DOWN),
+    ]
+
+
+async def open_answer(
+    parts: Parts,
+    request: web.BaseRequest,
+    decision: RouteDecision,
+    chat: ChatRequest,
+    exchange: Exchange,
+) -> tuple[Opened, CallerStream | None]:
+    """The first answer that is one, and the caller's stream where it had to begin before.
+
+    Raises UpstreamError while an answer can still say so, else Finished.
+    """
+    every_s = parts.config.relay.comment_every_s if chat.stream else 0.0
+    # Of a stream nothing has come yet: there is no usage to read on for.
+    keeps = parts.aftermath.keeps and not chat.stream
+    try:
+        if not every_s and not keeps:
+            opened = await parts.dispatch.open(
+                decision, chat, request.headers, exchange.attempts
+            )
+            return opened, None
+        work = parts.dispatch.open(decision, chat, request.headers, exchange.attempts)
+        task = asyncio.create_task(work, name=f"open {exchange.generation_id}")
+        return await _wait(parts, request, task, exchange, every_s)
+    finally:
+        if exchange.attempts:  # one per candidate, in order: the last is who answered
+            exchange.candidate = decision.candidates[len(exchange.attempts) - 1]
+
+
+async def _wait(
+    parts: Parts,
+    request: web.BaseRequest,
+    task: asyncio.Task[Opened],
+    exchange: Exchange,
+    every_s: float,
+) -> tuple[Opened, CallerStream | None]:
+    caller: CallerStream | None = None
+    try:
+        while not (await asyncio.wait({task}, timeout=every_s or None))[0]:
+            if caller is None:
+                caller = CallerStream(request, 200, stream_fields(exchange, {}))
+                exchange.http_status = 200
+            caller.write(_COMMENT)
+    except asyncio.CancelledError:
+        if every_s or parts.draining:
+            task.cancel()
+            task.add_done_callback(_close)
+        else:
+            exchange.deferred = True
+            name = f"wait on {exchange.generation_id}"
+            parts.aftermath.adopt(_wait_on(parts, task, exchange), name)
+        raise
+    if caller is None:
+        return task.result(), None
+    return await _settle(task, exchange, caller)
+
+
+async def _settle(
+    task: asyncio.Task[Opened], exchange: Exchange, caller: CallerStream
+) -> tuple[Opened, CallerStream]:
+    """The status 200 is out: a failure can only be told within the stream."""
+    failure: LowproxyError
+    try:
+        opened = task.result()
+    except LowproxyError as exc:
+        failure = exc
+    else:
+        if isinstance(opened, Stream):
+            return opened, caller
+        opened.answer.close()
+        name = opened.candidate.endpoint.id
+        failure = UpstreamUnreadableError(f"{name}: answered a stream with one object")
+    exchange.failed(failure, 200)
+    about = {"generation_id": exchange.generation_id}
+    event = orjson.dumps({**failure.body(), "lowrouter": about})
+    raise Finished(await caller.finish(b"data: " + event + b"\n\n"))
+
+
+def _close(task: asyncio.Task[Opened]) -> None:
+    """The answer came in the moment in which the caller left."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().answer.close()
+
+
+async def _wait_on(
+    parts: Parts, task: asyncio.Task[Opened], exchange: Exchange
+) -> None:
+    """Nobody waits for the answer any more but the books."""
+    try:
+        opened = await task
+        exchange.candidate = opened.candidate
+        opened.answer.close()
+        if isinstance(opened, Whole):
+            exchange.usage = Usage.read(opened.parsed.get("usage"))
+    except UpstreamError as failure:
+        exchange.error = failure.code
+    finally:
+        task.cancel()
+        exchange.outcome = "client_closed"
+        books.write_down(parts, exchange)
