@@ -19,7 +19,8 @@ from lowproxy.core.eco import Deployment, ModelFacts
 _SUFFIX = re.compile(
     r"[-:@](?:\d{4}-\d{2}-\d{2}|20\d{6}|\d{4}|\d{2}-20\d{2}|latest|free|preview|exp"
     r"|instruct|chat|it|thinking|reasoning|base|hf|maas|tee"
-    r"|fp8|fp4|nvfp4|mxfp4|int8|int4|4bit|8bit|awq|gptq|w4a16|w8a8|bf16|fp16"
+    r"|(?:fp8|fp4|nvfp4|mxfp4|int8|int4|4bit|8bit|awq|gptq|w4a16|w8a8|bf16|fp16)"
+    r"(?:-v\d)?"
     r"|dynamic|block)$"
 )
 # These do so only behind a size: gpt-4-turbo is not gpt-4.

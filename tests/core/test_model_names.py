@@ -77,6 +77,7 @@ def test_spellings_of_one_model(spelling):
         ("acme/Large-70B-Instruct", 16),
         ("acme/Large-70B-Instruct-FP8", 8),
         ("acme/Large-70B-Instruct-AWQ", 4.25),
+        ("acme/Large-70B-Instruct-NVFP4-v2", 4.5),
         ("acme/large-70b:free", 16),
     ],
 )
