@@ -46,17 +46,17 @@ class Budget:
 
 BUDGETS = {
     "python calls per event": Budget(
-        13, "12: socket, chunk framing, deadline, relay, tail, the caller's stream"
+        14, "13: socket, chunk framing, deadline, relay, tail, the caller's stream"
     ),
     "callbacks and tasks woken per event": Budget(
         0, "bytes run from the upstream's socket into the caller's; nobody is woken"
     ),
     "timers per event": Budget(0, "one deadline per stream; an event leaves a stamp"),
     "python calls per stream": Budget(
-        520, "480: head to last byte of a stream of one event, every duty included"
+        420, "370: head to last byte of a stream of one event, every duty included"
     ),
     "python calls per unary request": Budget(
-        400, "360: head to answer, every duty included"
+        280, "240: head to answer, every duty included"
     ),
     "KiB kept per open stream": Budget(
         24, "21: what Python allocates for a stream that waits, both connections too"

@@ -50,6 +50,16 @@ def _idle_mib(run: Run) -> list[float]:
     return [v["idle_kib"] / 1024 for v in visits if "idle_kib" in v]
 
 
+def _doubled(run: Run) -> list[float]:
+    """CPU per event with twice the streams, over that of S2."""
+    found = []
+    for one in run.rounds:
+        twice, once = (run.load(one, GATEWAY, name) for name in ("S2@400", "S2"))
+        if twice and once:
+            found.append(twice["cpu_us"] / once["cpu_us"])
+    return found
+
+
 def _slow_p99(run: Run) -> list[float]:
     """The fast callers' p99 beside slow readers, over the same without them."""
     found = []
@@ -80,6 +90,8 @@ BARS = (
     _cpu("U", "unary request", 5.0, 3.0),
     _cpu("L", "unary request with 200 kB", 2.8, 2.0),
     Bar("delay per event, p50 (S2)", 1.5, 1.15, _delay),
+    # Twice the streams cost twice as much and no more, give or take the noise.
+    Bar("CPU per event, 400 streams over 200 (S2@400)", 1.1, 1.0, _doubled, " x"),
     Bar("system calls per event, waits apart (SYS)", 2.1, 2.05, _calls, "", 3),
     Bar("memory per open slow stream (S3)", 30, 14, _stream_kib, " KiB", 1),
     Bar("resident, idle", 60, 45, _idle_mib, " MiB", 1),

@@ -48,4 +48,4 @@ def test_the_long_prompt_is_as_long_as_it_says():
 
 def test_every_model_is_listed():
     """A proxy that needs a list of models gets all of them."""
-    assert {WORKLOADS[name].model for name in USUAL} <= set(models())
+    assert {named(name).model for name in USUAL} <= set(models())
