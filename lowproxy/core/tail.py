@@ -173,7 +173,7 @@ class TailRewriter:
             return self._event(b"[DONE]")
         # An event that was half sent when looking stopped is ended by a blank line.
         begin = b"\n\n" if self._raw else self._let_go(annotated=False)
-        self.error = error["error"]
+        self.error, self._known = error["error"], b""
         self._cutter.rest()
         value = orjson.Fragment(self._annotate(self.known_usage()))
         return begin + self._event(orjson.dumps({**error, "lowrouter": value}))
@@ -182,9 +182,10 @@ class TailRewriter:
         """The upstream's usage, or our own count of what has come so far."""
         if self.usage is not None:
             return self.usage
-        # One piece is one token with most upstreams; those that send several in a piece are
-        # measured by their bytes, at four to a token.
-        completion = max(self.pieces, self._text // 4)
+        # One piece is one token with most upstreams, of four or five bytes; those that send
+        # several in a piece are measured by their bytes, at four to a token.
+        several = self._text > 8 * self.pieces
+        completion = self._text // 4 if several else self.pieces
         return Usage(self._prompt_tokens, completion, counted=True)
 
     # --- one event -----------------------------------------------------------------------------
@@ -215,7 +216,8 @@ class TailRewriter:
         if not isinstance(chunk, dict):
             self.unreadable += 1
             return self._let_go(annotated=False) + event
-        return self._chunk(self._with_model(event, body, chunk), chunk)
+        out = self._with_model(event, body, chunk)
+        return self._chunk(out, chunk, len(event))
 
     def _without_data(self, event: bytes) -> bytes:
         if not self._held:
@@ -224,7 +226,8 @@ class TailRewriter:
         self._queued += len(event)
         return self.release() if self._queued > MAX_COMMENT_BYTES else b""
 
-    def _chunk(self, event: bytes, chunk: dict[str, Any]) -> bytes:
+    def _chunk(self, event: bytes, chunk: dict[str, Any], came: int) -> bytes:
+        """What becomes of a chunk that `came` with so many bytes."""
         usage = Usage.read(chunk.get("usage"))
         if usage is not None:
             self.usage = usage
@@ -240,7 +243,7 @@ class TailRewriter:
         if not choices:
             return self._without_choices(event, usage)
         pieces, size = pieces_and_bytes(choices)
-        self._overhead = len(event) - size
+        self._overhead = came - size
         if pieces:
             self.pieces += pieces
             self._text += size

@@ -27,15 +27,15 @@ class Usage:
 
     @classmethod
     def read(cls, obj: object) -> Self | None:
-        """Usage from OpenAI's `usage` object; None where there is none or it is not one."""
+        """Usage from OpenAI's `usage` object; None where there is none or it was never filled in."""
         if not isinstance(obj, Mapping):
             return None
         prompt, completion = (
             _count(obj, "prompt_tokens"),
             _count(obj, "completion_tokens"),
         )
-        if prompt is None and completion is None:
-            return None
+        if not prompt and not completion:
+            return None  # some send zeros throughout; no request has neither
         details = obj.get("prompt_tokens_details")
         cached = (
             _count(details, "cached_tokens")
