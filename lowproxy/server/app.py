@@ -37,10 +37,8 @@ log = structlog.get_logger("lowproxy.app")
 BACKLOG = 4096
 # How often a gateway that stops looks whether all have been answered.
 DRAIN_POLL_S = 0.02
-# What a handler that is cancelled gets to end in.
-CLOSE_S = 0.01
 # aiohttp waits this long twice before it cancels a handler; what may finish has had `drain_s`.
-CUT_S = 0.1
+CLOSE_S = 0.01
 
 
 @attrs.frozen
