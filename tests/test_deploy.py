@@ -93,6 +93,11 @@ def test_the_unit_waits_for_the_drain():
     assert int(unit("TimeoutStopSec")[0]) > Timeouts().drain_s
 
 
+def test_the_unit_allows_the_files_that_it_takes():
+    """Each request may hold a caller's socket and a provider's."""
+    assert int(unit("LimitNOFILE")[0]) > 2 * Server().max_requests
+
+
 def test_a_broken_configuration_is_not_started_again():
     """The exit code of a configuration that cannot be used is a final one."""
     assert unit("RestartPreventExitStatus") == ["78"]

@@ -12,7 +12,7 @@ import pytest
 
 from lowproxy import errors
 from lowproxy.cli import COMMANDS, main
-from lowproxy.config.rows import LATER, KeyRow, Server, Timeouts
+from lowproxy.config.rows import LATER, KeyRow, Relay, Server, Timeouts
 from lowproxy.metrics import Metrics
 from lowproxy.server import endpoints
 from tests.e2e.conftest import running_gateway
@@ -138,8 +138,10 @@ def test_the_time_limits_are_the_programs():
 
 
 def test_the_sizes_are_the_programs():
-    """The limit of a body."""
+    """The limits of a body and of open requests."""
     assert f"`server.max_body_bytes`, {Server().max_body_bytes} by" in README
+    assert f"`server.max_requests`, {Server().max_requests} by" in README
+    assert f"`drain_limit_s`, {Relay().drain_limit_s:g} by" in README
 
 
 def test_the_metrics_are_the_programs():
