@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from math import isfinite
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 from lowproxy import __version__
