@@ -98,8 +98,8 @@ def test_an_unknown_option_suggests_the_nearest():
             'log.format: found \'xml\', needs "auto", "json" or "console"',
         ),
         (
-            "[relay]\non_disconnect = 'drain'",
-            "relay.on_disconnect: found 'drain', needs \"cancel\"",
+            "[relay]\non_disconnect = 'wait'",
+            'relay.on_disconnect: found \'wait\', needs "cancel", "drain" or "bounded"',
         ),
     ],
 )
