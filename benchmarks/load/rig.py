@@ -213,7 +213,7 @@ def _undisturbed(
     """The figures; taken again, a few times at most, while others keep the cores busy."""
     for _ in range(where.retries):
         figures = call(where, proxy, load, at, pids)
-        if load.syscalls or not is_disturbed(figures):
+        if "failed" not in figures and (load.syscalls or not is_disturbed(figures)):
             return figures
         process.settle(pids)
     return call(where, proxy, load, at, pids)
@@ -263,7 +263,9 @@ def call(
     if proxy.proof:
         figures["errors"]["without_proof"] = figures["ok"] - figures["expected"]
     work = figures["events" if load.unit == "event" else "answers"]
-    if pids and work:
+    if not work:
+        return {"failed": f"nothing arrived within the window: {figures}"}
+    if pids:
         figures["cpu_us"] = round(figures["cpu_s"] / work * 1e6, 3)
         figures["cpu_busy"] = round(figures["cpu_s"] / figures["wall_s"], 4)
         figures["during_kib"] = during.get("kib", 0)

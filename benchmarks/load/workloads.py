@@ -142,6 +142,7 @@ WORKLOADS = {
 USUAL = [
     "S3",
     "S2",
+    "S2@400",
     "S2L",
     "S2-52B",
     "S2-4kB",
