@@ -61,7 +61,7 @@ def test_events_have_the_size_that_is_named(stand, size):
 @needs_compiler
 def test_a_missing_proof_is_seen(stand, tmp_path):
     """An answer without the text that shows the work was done is an error."""
-    load = short(streams=False)
+    load = short(streams=False, unit="request")
     proxy = PROXIES["lowproxy"]
 
     found = call(stand, proxy, load, stand.provider, [])
@@ -108,7 +108,9 @@ def test_a_dead_port_is_a_failure(stand):
     """Where nobody listens nothing is measured, and the load generator still ends."""
     nobody = f"http://127.0.0.1:{process.free_port()}"
 
-    found = call(stand, PROXIES["direct"], short(streams=False), nobody, [])
+    found = call(
+        stand, PROXIES["direct"], short(streams=False, unit="request"), nobody, []
+    )
 
     assert found["failed"].startswith("nothing arrived within the window")
 
