@@ -372,7 +372,12 @@ class FastAnswer:
         if self._paused:
             connection.transport.resume_reading()
         assert self._body is not None, "a body ends after its head"
-        if self._body.rest or not (connection.reusable and connection.open):
+        if (
+            self._body.rest
+            or not (connection.reusable and connection.open)
+            # Answered before it had read the request: what it has not taken stands before the next one.
+            or connection.transport.get_write_buffer_size()
+        ):
             connection.transport.abort()
         else:
             connection.pool.put(connection)
@@ -506,6 +511,10 @@ class FastClient:
         except ssl.SSLError as exc:
             raise UpstreamUnreachableError(
                 f"{name}: TLS failed ({exc.reason or type(exc).__name__})"
+            ) from exc
+        except UnicodeError as exc:  # a label of the name is empty or too long
+            raise UpstreamUnreachableError(
+                f"{name}: its host name cannot be resolved"
             ) from exc
         except OSError as exc:
             # Its own text holds the address, which is the operator's business.

@@ -37,7 +37,7 @@ def upstream_errors(name: str) -> Iterator[None]:
         raise UpstreamUnreachableError(
             f"{name}: no connection within connect_s"
         ) from exc
-    except aiohttp.ClientConnectorDNSError as exc:
+    except (aiohttp.ClientConnectorDNSError, UnicodeError) as exc:
         raise UpstreamUnreachableError(
             f"{name}: its host name cannot be resolved"
         ) from exc
