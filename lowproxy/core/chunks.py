@@ -2,14 +2,12 @@
 
 import re
 
-import orjson
-
 from lowproxy.core.parsing import loads
 from lowproxy.core.sse import payload
 
 _LINE_ENDS = re.compile(rb"[\r\n]+")
-# What a delta has around its text.
-_BARE_DELTA = len(b'{"content":""}')
+# Strings of a delta that the model did not write.
+_NO_TEXT = ("role", "id", "type")
 
 
 def is_plain(event: bytes, at: int) -> bool:
@@ -36,13 +34,13 @@ def finishes(choices: object) -> bool:
 
 
 def pieces_and_bytes(choices: object) -> tuple[int, int]:
-    """How many deltas carry something (a role alone is nothing), and how many bytes are in all of them."""
+    """How many deltas carry something (a role alone is nothing), and the bytes of text in all of them."""
     pieces = size = 0
     for choice in choices if isinstance(choices, list) else ():
         delta = choice.get("delta") if isinstance(choice, dict) else None
         if isinstance(delta, dict):
             pieces += any(value for key, value in delta.items() if key != "role")
-            size += _size(delta) - _BARE_DELTA
+            size += _text_bytes(delta)
     return pieces, size
 
 
@@ -74,8 +72,15 @@ def is_whole(rest: bytes) -> bool:
     return True
 
 
-def _size(delta: dict[str, object]) -> int:
-    try:
-        return len(orjson.dumps(delta))
-    except orjson.JSONEncodeError:  # a lone surrogate, an integer beyond 64 bits
-        return len(repr(delta))
+def _text_bytes(delta: dict[str, object]) -> int:
+    size = 0
+    todo: list[object] = [delta]
+    while todo:  # not by recursion: an upstream may nest deeper than a stack
+        value = todo.pop()
+        if isinstance(value, str):
+            size += len(value.encode("utf-8", "surrogatepass"))
+        elif isinstance(value, list):
+            todo += value
+        elif isinstance(value, dict):
+            todo += [part for key, part in value.items() if key not in _NO_TEXT]
+    return size

@@ -192,9 +192,10 @@ class TailRewriter:
 
     def _look_at(self, event: bytes) -> bytes:
         out = self._late_lf() if event == LATE_LF else self._any(event)
-        # The short way asks nothing of these; whoever sets one is asked about the next event.
+        # The short way asks nothing of these, and has to know what a chunk is besides its text.
         closed = self._held or self._dropped or self._annotated or self.done
-        self._known = b"" if closed or self.error is not None else self._prefix
+        closed = closed or not self._overhead or self.error is not None
+        self._known = b"" if closed else self._prefix
         return out
 
     def _any(self, event: bytes) -> bytes:
@@ -243,10 +244,10 @@ class TailRewriter:
         if not choices:
             return self._without_choices(event, usage)
         pieces, size = pieces_and_bytes(choices)
-        self._overhead = came - size
         if pieces:
             self.pieces += pieces
             self._text += size
+            self._overhead = came - size
         self._annotated = False
         if finishes(choices):
             return self._finish(event, usage)
