@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import io
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,14 @@ import uvloop
 from lowproxy import logs
 from lowproxy.catalogue import open_config
 from lowproxy.core.record import UsageRecord
+from lowproxy.providers.provider import UpstreamRequest
 from lowproxy.server import app, books, door
 from lowproxy.transport import fast, public
+from lowproxy.transport.answer import Answer
 from tests.fakes import LIMIT_S, FakeUpstream, RawCaller, Tally
 
 KEY = "lr-sk-callers-canary-8d1f0c5e7b3a49261122334455"
+PROVIDER_KEY = "sk-providers-canary-11223344"
 MODEL = "acme/small"
 CHAT = "/api/v1/chat/completions"
 
@@ -206,6 +209,31 @@ def nothing_came(caller: RawCaller) -> bool:
     except BlockingIOError:
         return not caller._buffer
     return False
+
+
+def request_to(
+    base_url: str, body: bytes = b"{}", extra: Sequence[tuple[str, str]] = ()
+) -> UpstreamRequest:
+    """A request as a dialect makes it."""
+    return UpstreamRequest(
+        endpoint_id="acme-paris",
+        url=f"{base_url}/chat/completions",
+        fixed=(
+            ("Content-Type", "application/json"),
+            ("Accept-Encoding", "identity"),
+            ("Authorization", f"Bearer {PROVIDER_KEY}"),
+        ),
+        extra=list(extra),
+        body=body,
+    )
+
+
+async def whole(answer: Answer) -> bytes:
+    """The rest of an upstream's body."""
+    parts = []
+    while data := await answer.more():
+        parts.append(data)
+    return b"".join(parts)
 
 
 # --- fixtures, imported by the conftest of each folder that runs gateways -------------

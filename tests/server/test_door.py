@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -80,15 +81,15 @@ async def test_two_authorizations(serve, upstream):
     ],
 )
 async def test_a_key_that_is_no_longer_good(serve, upstream, policy, words):
-    """403, on every path."""
+    """401, on every path."""
     extra = f'[[keys]]\nname = "old"\nhash = "{hash_key("k" * 40)}"\n{policy}'
     gateway = await serve(upstream, extra=extra)
     async with gateway.caller(key="k" * 40) as caller:
         reply = await caller.post(CHAT, ask())
-        assert reply.status == 403
+        assert reply.status == 401
         assert words in (await reply.json())["error"]["message"]
         reply = await caller.get("/v1/models")
-        assert reply.status == 403
+        assert reply.status == 401
 
 
 async def test_the_host_decides_nothing(serve, upstream):
@@ -249,7 +250,7 @@ async def test_no_canary_ever_shows(serve, upstream, other, log_text, caplog, ca
     """Not in a log line, a metric, an error, or the repr of anything in the exchange."""
     gateway = await serve(upstream, other)
     prompt = [{"role": "user", "content": CANARIES["prompt"]}]
-    body = {"messages": prompt, "user": CANARIES["user"], "tools": None}
+    body: dict[str, Any] = {"messages": prompt, "user": CANARIES["user"], "tools": None}
     answer = CANARIES["answer"]
     echo = {"error": {"message": f"Incorrect API key provided: {CANARIES['provider']}"}}
     word = sse(openai_chunk(answer), done=False)
@@ -265,7 +266,7 @@ async def test_no_canary_ever_shows(serve, upstream, other, log_text, caplog, ca
         Answer(cut=True, body=answer.encode()),
         Answer(b"x", headers=[(answer, answer), ("X", "\x01" + answer)]),
     ]
-    seen = []
+    seen: list[str] = []
     inner = books.write_down
 
     def keep(parts, exchange):

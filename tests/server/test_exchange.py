@@ -75,4 +75,4 @@ def test_the_record_has_attempts_and_usage():
     exchange.usage = Usage(1, 2)
     record = exchange.record()
     assert record.attempts == (("a/m", "upstream_cut"), ("b/m", "ok"))
-    assert record.usage.total == 3
+    assert record.usage == Usage(1, 2)

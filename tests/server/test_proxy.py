@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import zlib
+from typing import Any
 
 import pytest
 
@@ -454,7 +455,7 @@ async def test_a_pinned_region_fails_closed(serve, upstream, other):
     upstream.on_request = _status(500)
     extra = f'[[keys]]\nname = "eu"\nhash = "{hash_key("k" * 40)}"\nregion = "eu-west"'
     gateway = await serve(Place(upstream), Place(other, region="us-east"), extra=extra)
-    pinned = [
+    pinned: list[dict[str, Any]] = [
         {"body": ask(route={"region": "eu-west"})},
         {"body": ask(), "headers": {"X-LowRouter-Region": "eu-west"}},
         {"body": ask(), "headers": {"X-LowRouter-Region": "eu"}},

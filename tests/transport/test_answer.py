@@ -13,26 +13,9 @@ from lowproxy.errors import (
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
-from lowproxy.providers.provider import UpstreamRequest
+from lowproxy.transport.sink import Flow
 from tests.fakes import LIMIT_S, Answer, refusing_port
-from tests.gateway import CLIENTS, settled
-
-SECRET = "sk-providers-canary-11223344"
-
-
-def request_to(base_url, body=b"{}", extra=()):
-    """A request as a dialect makes it."""
-    return UpstreamRequest(
-        endpoint_id="acme-paris",
-        url=f"{base_url}/chat/completions",
-        fixed=(
-            ("Content-Type", "application/json"),
-            ("Accept-Encoding", "identity"),
-            ("Authorization", f"Bearer {SECRET}"),
-        ),
-        extra=list(extra),
-        body=body,
-    )
+from tests.gateway import CLIENTS, PROVIDER_KEY, request_to, settled, whole
 
 
 @pytest.fixture
@@ -42,28 +25,24 @@ async def client(client_kind):
         yield made
 
 
-async def whole(answer):
-    """The rest of the body."""
-    parts = []
-    while data := await answer.more():
-        parts.append(data)
-    return b"".join(parts)
-
-
 class Collector:
-    """A sink that keeps what it gets."""
+    """A sink that keeps what it gets; `paused`: its caller is slow from the start."""
 
-    def __init__(self):
+    flow: Flow
+
+    def __init__(self, *, paused=False):
         self.data = b""
-        self.writes = 0
-        self.flow = None
+        self.paused = paused
+        self.attached = asyncio.Event()
 
     def attach(self, flow):
         self.flow = flow
+        self.attached.set()
+        if self.paused:
+            flow.pause()
 
     def write(self, data):
         self.data += data
-        self.writes += 1
 
 
 class Raw:
@@ -142,7 +121,7 @@ async def test_what_goes_over_the_wire(client, upstream):
     assert seen.header("content-length") == str(len(body))
     assert seen.header("transfer-encoding") is None
     assert seen.header("traceparent") == "00-1"
-    assert seen.header("authorization") == f"Bearer {SECRET}"
+    assert seen.header("authorization") == f"Bearer {PROVIDER_KEY}"
 
 
 async def test_a_field_with_a_line_break_is_not_sent(client, upstream):
@@ -242,7 +221,7 @@ async def test_what_is_no_answer(client_kind, raw):
             finally:
                 answer.close()
         assert caught.value.message.startswith("acme-paris: ")
-        assert SECRET not in caught.value.message
+        assert PROVIDER_KEY not in caught.value.message
         assert "SSH" not in caught.value.message
 
 
@@ -551,12 +530,10 @@ async def test_a_paused_pump(client, upstream, before):
 
     upstream.on_request = pour
     answer = await client.send(request_to(upstream.base_url))
-    sink = Collector()
-    if before:
-        sink.attach = lambda flow: (setattr(sink, "flow", flow), flow.pause())
+    sink = Collector(paused=before)
     pumping = asyncio.create_task(answer.pump(sink))
     if not before:
-        await settled(lambda: sink.flow is not None, turns=1)
+        await sink.attached.wait()
         while not sink.data:
             await asyncio.sleep(0)
         sink.flow.pause()
@@ -579,8 +556,7 @@ async def test_a_paused_pump_is_not_idle(client_kind, upstream):
     upstream.script = [Answer.stream(b"one", gate, b"two")]
     async with CLIENTS[client_kind](Timeouts(idle_s=0.05)) as client:
         answer = await client.send(request_to(upstream.base_url))
-        sink = Collector()
-        sink.attach = lambda flow: (setattr(sink, "flow", flow), flow.pause())
+        sink = Collector(paused=True)
         pumping = asyncio.create_task(answer.pump(sink))
         waited = asyncio.Event()
         asyncio.get_running_loop().call_later(0.2, waited.set)
@@ -612,10 +588,8 @@ async def test_total_s_holds_for_a_paused_pump(client_kind, upstream):
     upstream.script = [Answer.stream(b"one", gate)]
     async with CLIENTS[client_kind](Timeouts(total_s=0.05)) as client:
         answer = await client.send(request_to(upstream.base_url))
-        sink = Collector()
-        sink.attach = lambda flow: flow.pause()
         with pytest.raises(UpstreamTimeoutError, match="total_s"):
-            await answer.pump(sink)
+            await answer.pump(Collector(paused=True))
 
 
 async def test_a_pump_that_is_cancelled(client, upstream):

@@ -53,7 +53,7 @@ def loop():
 
 def deadline(loop, idle_s=0.0, total_s=0.0, started=100.0):
     """A deadline and the list that it tells."""
-    told = []
+    told: list[str] = []
     return Deadline(
         loop, idle_s=idle_s, total_s=total_s, started=started, expired=told.append
     ), told

@@ -1,0 +1,61 @@
+"""Who a token belongs to."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowproxy.core.access import ApiKey
+from lowproxy.core.keys import hash_key
+from lowproxy.errors import AuthenticationError
+from lowproxy.store.keys import KeyStore
+
+TOKEN = "lr-sk-" + "a" * 43
+GOOD = ApiKey(name="dev", hash=hash_key(TOKEN))
+STORE = KeyStore([GOOD, ApiKey(name="other", hash=hash_key("b" * 40))])
+
+
+def test_a_key_is_found():
+    """By the whole of it, whatever its prefix."""
+    assert STORE.identify(TOKEN, 0) is GOOD
+    assert STORE.identify("b" * 40, 0).name == "other"
+
+
+@given(st.text().filter(lambda token: token not in (TOKEN, "b" * 40)))
+def test_nothing_else_is(token):
+    """No prefix, no hash, no odd characters: 401, and the token is not repeated."""
+    with pytest.raises(AuthenticationError) as caught:
+        STORE.identify(token, 0)
+    assert caught.value.status == 401
+    if len(token) > 9:
+        assert token not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "token", [TOKEN[:-1], TOKEN + "x", TOKEN[:20], hash_key(TOKEN), "", "\udcff\udcfe"]
+)
+def test_nearly_is_not(token):
+    """Identities never meet on a part of a key."""
+    with pytest.raises(AuthenticationError):
+        STORE.identify(token, 0)
+
+
+def test_no_token():
+    """The message says how to send one."""
+    with pytest.raises(AuthenticationError, match="Authorization: Bearer"):
+        STORE.identify(None, 0)
+
+
+def test_disabled_and_expired():
+    """401, from the very second on: such a key is one no longer."""
+    off = KeyStore([ApiKey(name="x", hash=hash_key("t"), enabled=False)])
+    with pytest.raises(AuthenticationError, match="disabled"):
+        off.identify("t", 0)
+    store = KeyStore([ApiKey(name="x", hash=hash_key("t"), expires_at=100.0)])
+    assert store.identify("t", 99.9).name == "x"
+    with pytest.raises(AuthenticationError, match="expired"):
+        store.identify("t", 100.0)
+
+
+def test_a_store_does_not_print_its_keys():
+    """It holds only hashes anyway."""
+    assert TOKEN not in repr(STORE) + repr(vars(STORE))

@@ -1,0 +1,94 @@
+"""One line per fact, in the form that is asked for, and silence where others would talk."""
+
+import io
+import json
+import logging
+import re
+
+import pytest
+import structlog
+
+from lowproxy import logs
+
+
+class Terminal(io.TextIOWrapper):
+    """A stream that says it is watched."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def told():
+    """Sets up and logs one line; gives what was written."""
+    before = structlog.get_config()
+
+    def log(form, kind=io.TextIOWrapper, **facts):
+        raw = io.BytesIO()
+        stream = kind(raw, encoding="utf-8", write_through=True)
+        logs.set_up(form, stream)
+        structlog.get_logger("x").info("request.done", **facts)
+        structlog.get_logger("x").debug("not shown")
+        stream.flush()
+        return raw.getvalue().decode()
+
+    yield log
+    structlog.configure(**before)
+
+
+def test_json(told):
+    """One object per line: time in UTC, level, event, facts."""
+    text = told("json", grams=0.25, status="ok", nothing=None)
+    assert text.endswith("}\n")
+    assert text.count("\n") == 1
+    line = json.loads(text)
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("timestamp")
+    )
+    assert line == {
+        "event": "request.done",
+        "level": "info",
+        "grams": 0.25,
+        "status": "ok",
+        "nothing": None,
+    }
+
+
+def test_console(told):
+    """For a person: the event and its facts on a line."""
+    text = told("console", status="ok")
+    assert "request.done" in text
+    assert "status=ok" in text
+    assert "\x1b" not in text  # colours only where a terminal is
+
+
+def test_auto(told):
+    """Console where somebody watches, else JSON."""
+    assert told("auto").startswith("{")
+    assert not told("auto", Terminal).startswith("{")
+
+
+def test_what_json_does_not_know_is_told_as_text(told):
+    """A line is never lost for the sake of a value."""
+    assert json.loads(told("json", x=ValueError("v")))["x"] == "v"
+
+
+def test_a_line_break_in_a_fact_does_not_make_a_line(told):
+    """Nobody writes a line of their own into the log."""
+    assert told("json", x="a\n{}").count("\n") == 1
+
+
+def test_the_clock_renders_a_second_once():
+    """Milliseconds of their own, the second from memory; right when it changes."""
+    clock = logs._Clock()
+    assert clock.iso(0.0) == "1970-01-01T00:00:00.000Z"
+    assert clock.iso(0.9994) == "1970-01-01T00:00:00.999Z"
+    assert clock.iso(1.0) == "1970-01-01T00:00:01.000Z"
+    assert clock.iso(0.5) == "1970-01-01T00:00:00.500Z"
+
+
+def test_aiohttp_does_not_log_heads(told):
+    """A request head that does not parse is logged by aiohttp, credentials included."""
+    told("json")
+    for name in ("aiohttp.server", "aiohttp.access"):
+        assert not logging.getLogger(name).isEnabledFor(logging.CRITICAL)
