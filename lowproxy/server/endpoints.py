@@ -7,6 +7,7 @@ import attrs
 from aiohttp import web
 
 from lowproxy.errors import MethodNotAllowedError, UnknownPathError
+from lowproxy.server.eco_pages import get_methodology, list_methodologies
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.listing import get_model, list_models, list_providers
 from lowproxy.server.parts import Parts
@@ -30,6 +31,8 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/models": Endpoint("models", {"GET": list_models}),
     "/models/{id}": Endpoint("model", {"GET": get_model}),
     "/providers": Endpoint("providers", {"GET": list_providers}),
+    "/eco/methodologies": Endpoint("methodologies", {"GET": list_methodologies}),
+    "/eco/methodologies/{version}": Endpoint("methodology", {"GET": get_methodology}),
 }
 
 # Of the contract, and not built yet: said so rather than left to guess.
@@ -41,20 +44,25 @@ NOT_YET = frozenset(
         "/anthropic/v1/messages",
         "/anthropic/v1/messages/count_tokens",
         "/route",
-        "/eco/methodologies",
         "/generation",
         "/credits",
         "/key",
         "/openapi.json",
     )
 )
-_NOT_YET_BELOW = ("/eco/methodologies/", "/generation/")
+_NOT_YET_BELOW = ("/generation/",)
 
 
 _BY_PATH = {
     prefix + path: endpoint
     for prefix in PREFIXES
     for path, endpoint in ENDPOINTS.items()
+}
+# What stands in braces is the rest of the path, slashes included.
+_BELOW = {
+    path.partition("{")[0]: endpoint
+    for path, endpoint in ENDPOINTS.items()
+    if path.endswith("}")
 }
 
 
@@ -69,9 +77,7 @@ def find(raw_path: str) -> Endpoint:
     path = unquote(path)
     inner = next((path[len(p) :] for p in PREFIXES if path.startswith(p + "/")), None)
     if inner is not None:
-        endpoint = ENDPOINTS.get(inner)
-        if endpoint is None and inner.startswith("/models/"):
-            endpoint = ENDPOINTS["/models/{id}"]
+        endpoint = ENDPOINTS.get(inner) or _below(inner)
         if endpoint is not None:
             return endpoint
         if inner in NOT_YET or inner.startswith(_NOT_YET_BELOW):
@@ -79,6 +85,10 @@ def find(raw_path: str) -> Endpoint:
     raise UnknownPathError(
         "no such path; the API is under /api/v1, for example POST /api/v1/chat/completions"
     )
+
+
+def _below(inner: str) -> Endpoint | None:
+    return next((e for start, e in _BELOW.items() if inner.startswith(start)), None)
 
 
 def handler(endpoint: Endpoint, method: str) -> Handle:
