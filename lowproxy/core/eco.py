@@ -78,12 +78,33 @@ class CarbonIntensity:
     high: float
     source: str
     at: str  # "2025" for an annual figure, else ISO 8601
-    kind: str = "average"
+    kind: str = "average"  # as `at` and `factor`, empty where nobody says
     factor: str = "lifecycle"
     live: bool = False
     blended: bool = False  # the country is not known: costs a band of accuracy
     water_l_per_kwh: float | None = None  # of generation; None: unknown
     estimated: bool | None = None  # the source modelled it; None: it does not say
+
+
+@attrs.frozen
+class Reading:
+    """What an upstream says that an answer took, as it came: nobody has checked it.
+
+    Energy is in Wh at `boundary`: gpu, facility, or unstated. The last four are another
+    gateway's own, which says more than a meter.
+    """
+
+    source: str  # whose form it has, such as "neuralwatt"
+    energy_wh: float
+    boundary: str
+    carbon_g: float | None = None
+    zone: str | None = None
+    method: str = "measured"
+    notes: tuple[str, ...] = ()
+    energy_wh_low: float | None = None
+    energy_wh_high: float | None = None
+    accuracy: str | None = None
+    methodology_version: str | None = None
 
 
 # A tuple, because one is built per request and a frozen attrs value of this many fields
@@ -112,6 +133,7 @@ class EcoImpact(NamedTuple):
     model_ref: str | None = None
     embodied_g: float | None = None
     water_ml: float | None = None
+    reading: Reading | None = None  # where `method` is not "estimated"
 
     @property
     def carbon_per_1k_tokens_g(self) -> float:

@@ -16,6 +16,7 @@ LONG_COMPLETION = 8_000
 # Notes that a caller may pass and that move the band.
 DEMO = "demo"  # not a model at all: gross
 MEDIA = "media-input"  # images, audio or video in the request: one step down
+MODELLED = "provider-modelled"  # the provider's figure is no meter's: one step down
 
 
 def starting_band(facts: ModelFacts) -> str:
@@ -32,11 +33,16 @@ def placed_band(facts: ModelFacts, grid: CarbonIntensity) -> str:
     return _down(starting_band(facts), int(grid.blended))
 
 
+def measured_band(grid: CarbonIntensity) -> str:
+    """The band of an answer whose provider measured it there."""
+    return _down("accurate", int(grid.blended))
+
+
 def band(start: str, usage: Usage, notes: tuple[str, ...] = ()) -> str:
     """The band of one request, from `placed_band` and what the request itself lacks."""
     if DEMO in notes:
         return "gross"
-    steps = int(usage.counted) + (MEDIA in notes)
+    steps = int(usage.counted) + (MEDIA in notes) + (MODELLED in notes)
     if usage.prompt > LONG_PROMPT or usage.completion > LONG_COMPLETION:
         steps += 1
     return _down(start, steps)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lowproxy.core.eco import EcoImpact
+from lowproxy.core.eco import EcoImpact, Reading
 from lowproxy.core.eco_accuracy import DEMO
 
 
@@ -46,6 +46,8 @@ def _provenance(impact: EcoImpact) -> dict[str, Any]:
     fields["boundary"] = impact.boundary
     fields["grid"] = _grid(impact)
     fields["tokens"] = _tokens(impact)
+    if impact.reading is not None:
+        fields["measured"] = _measured(impact.reading)
     if impact.model_ref is not None:
         fields["model_ref"] = impact.model_ref
     if impact.notes:
@@ -64,8 +66,23 @@ def _grid(impact: EcoImpact) -> dict[str, Any]:
         "at": grid.at,
         "live": grid.live,
     }
+    fields = {name: value for name, value in fields.items() if value != ""}
     if grid.estimated is not None:
         fields["estimated"] = grid.estimated
+    return fields
+
+
+def _measured(reading: Reading) -> dict[str, Any]:
+    """What the provider said, before it was scaled to the facility."""
+    fields: dict[str, Any] = {
+        "source": reading.source,
+        "energy_wh": six(reading.energy_wh),
+        "boundary": reading.boundary,
+    }
+    if reading.carbon_g is not None:
+        fields["carbon_g"] = six(reading.carbon_g)
+    if reading.zone is not None:
+        fields["zone"] = reading.zone
     return fields
 
 

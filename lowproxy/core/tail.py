@@ -7,6 +7,7 @@ of event get more attention, because nobody can say what the final chunk is befo
   the held chunk is annotated (the caller did not ask for usage) or the usage chunk is (it did). `[DONE]` or
   the end follows: the held chunk is annotated. Anything else follows: it was not the final one, and leaves.
 - a chunk with empty `choices` reaches only a caller who asked for usage;
+- of an upstream that tells its energy in a comment behind the usage the final chunk waits for that, too;
 - `[DONE]`: what is missing before it (usage that was asked for, `lowrouter`) is made.
 
 A stream that cannot be read passes as it is.
@@ -27,6 +28,8 @@ from lowproxy.core.chunks import (
     line_end,
     pieces_and_bytes,
 )
+from lowproxy.core.eco import Reading
+from lowproxy.core.eco_measured import told_beside, told_in
 from lowproxy.core.parsing import loads
 from lowproxy.core.sse import LATE_LF, Cutter, payload
 from lowproxy.core.usage import Usage
@@ -45,7 +48,9 @@ class TailRewriter:
     """One stream's way through.
 
     `model` is the resolved catalogue id; `annotate` gives the JSON of the `lowrouter` object for a usage;
-    `prompt_tokens` is our own count, used where the upstream sends no usage.
+    `prompt_tokens` is our own count, used where the upstream sends no usage. `hear` is told what the upstream
+    says of its energy, before the final chunk is annotated where that is possible; `reading_is_late` says
+    that it will be told after the usage.
     """
 
     __slots__ = (
@@ -53,7 +58,9 @@ class TailRewriter:
         "_annotated",
         "_cutter",
         "_dropped",
+        "_due",
         "_end",
+        "_hear",
         "_held",
         "_known",
         "_like",
@@ -65,6 +72,7 @@ class TailRewriter:
         "_queue",
         "_queued",
         "_raw",
+        "_reading_is_late",
         "_sampled",
         "_text",
         "_wants_usage",
@@ -83,11 +91,15 @@ class TailRewriter:
         wants_usage: bool,
         annotate: Annotate,
         prompt_tokens: int = 0,
+        hear: Callable[[Reading], None] | None = None,
+        reading_is_late: bool = False,
     ) -> None:
         self._model = orjson.dumps(model)
         self._wants_usage = wants_usage
         self._annotate = annotate
         self._prompt_tokens = prompt_tokens
+        self._hear = hear
+        self._reading_is_late = reading_is_late
         self._cutter = Cutter()
         # An event's bytes up to the end of its model value as last seen, what they become, and the
         # same while an event that begins with them may go the short way: else empty.
@@ -95,6 +107,9 @@ class TailRewriter:
         self._held = b""
         self._queue: list[bytes] = []  # comments that came behind the held chunk
         self._queued = 0  # their bytes
+        self._due = (
+            False  # the held chunk is the final one: only its reading is awaited
+        )
         self._like: dict[str, Any] | None = None  # id, created, ... of this stream
         self._sampled = False  # they are those of a chunk with choices
         self._end = b"\n"  # of a line, in this stream
@@ -167,10 +182,11 @@ class TailRewriter:
         """What leaves when the stream breaks: `error` is `{"error": {...}}`. Nothing once it is complete."""
         if self.done or self.error is not None:
             return b""
+        due = self._let_go(annotated=True) if self._due else b""
         if self._annotated and not self._held and not self._raw:
             # The final chunk has left: nothing is missing but the mark.
             self.done = True
-            return self._event(b"[DONE]")
+            return due + self._event(b"[DONE]")
         # An event that was half sent when looking stopped is ended by a blank line.
         begin = b"\n\n" if self._raw else self._let_go(annotated=False)
         self.error, self._known = error["error"], b""
@@ -201,12 +217,14 @@ class TailRewriter:
     def _any(self, event: bytes) -> bytes:
         self._dropped = self.error is not None
         if self.done or self._dropped:
+            self._listen(told_beside(event))
             return b"" if self._dropped else event
         body = payload(event)
         text = b"" if body is None else body.strip()
         if body is None or not text:
             return self._without_data(event)
         if text == b"[DONE]":
+            self._listen(told_beside(event))
             out = self._finale() + event
             self.done = True
             return out
@@ -221,11 +239,18 @@ class TailRewriter:
         return self._chunk(out, chunk, len(event))
 
     def _without_data(self, event: bytes) -> bytes:
+        heard = self._listen(told_beside(event))
         if not self._held:
             return event
         self._queue.append(event)
         self._queued += len(event)
-        return self.release() if self._queued > MAX_COMMENT_BYTES else b""
+        over = self._queued > MAX_COMMENT_BYTES or (heard and self._due)
+        return self.release() if over else b""
+
+    def _listen(self, reading: Reading | None) -> bool:
+        if reading is not None and self._hear is not None:
+            self._hear(reading)
+        return reading is not None
 
     def _chunk(self, event: bytes, chunk: dict[str, Any], came: int) -> bytes:
         """What becomes of a chunk that `came` with so many bytes."""
@@ -237,11 +262,13 @@ class TailRewriter:
             self.error = chunk["error"]
             return out
         if "choices" not in chunk and usage is None:
+            self._listen(told_in(chunk))
             return self._let_go(annotated=False) + event
         choices = chunk.get("choices")
         if not self._sampled:
             self._sample(event, chunk)
         if not choices:
+            self._listen(told_in(chunk))
             return self._without_choices(event, usage)
         pieces, size = pieces_and_bytes(choices)
         if pieces:
@@ -250,14 +277,22 @@ class TailRewriter:
             self._overhead = came - size
         self._annotated = False
         if finishes(choices):
+            self._listen(told_in(chunk))
             return self._finish(event, usage)
         return self._let_go(annotated=False) + event
 
     def _without_choices(self, event: bytes, usage: Usage | None) -> bytes:
+        waits = self._reading_is_late and usage is not None
         if self._wants_usage:
             out = self._let_go(annotated=False)
+            if waits:
+                self._held, self._due = event, True
+                return out
             return out + (event if usage is None else self._annotate_event(event))
         self._dropped = True
+        if waits and self._held:
+            self._due = True
+            return b""
         return b"" if usage is None else self._let_go(annotated=True)
 
     def _finish(self, event: bytes, usage: Usage | None) -> bytes:
@@ -292,7 +327,8 @@ class TailRewriter:
         held, self._held = self._held, b""
         if not held:
             return b""
-        if annotated:
+        if annotated or self._due:
+            self._due = False
             held = self._annotate_event(held)
         queue, self._queue, self._queued = self._queue, [], 0
         return b"".join([held, *queue])

@@ -7,7 +7,9 @@ from lowproxy.core.eco import (
     EcoImpact,
     Method,
     ModelFacts,
+    Reading,
 )
+from lowproxy.core.eco_measured import measured, unsized
 from lowproxy.core.model_names import ModelTable
 from lowproxy.core.upstreams import Candidate, Endpoint, Model
 from lowproxy.core.usage import Usage
@@ -28,15 +30,34 @@ class Scales:
         self._grid = grid
         self._coefficients: dict[tuple[str, str], Coefficients | None] = {}
 
-    def weigh(self, candidate: Candidate, usage: Usage | None) -> EcoImpact | None:
-        """The impact of an answer; None where the model's size or its tokens are unknown."""
+    def weigh(
+        self,
+        candidate: Candidate,
+        usage: Usage | None,
+        notes: tuple[str, ...] = (),
+        reading: Reading | None = None,
+    ) -> EcoImpact | None:
+        """The impact of an answer: by what the upstream measured, else estimated.
+
+        None where its tokens are unknown, or the model's size and nothing credible was measured. `notes` are
+        the request's own.
+        """
         if usage is None:
             return None
         coefficients = self._of(candidate.model, candidate.endpoint)
-        if coefficients is None:
-            return None
-        is_demo = candidate.endpoint.provider.id == "demo"
-        return coefficients.impact(usage, _DEMO_NOTES if is_demo else ())
+        if candidate.endpoint.provider.id == "demo":
+            notes = (*_DEMO_NOTES, *notes)
+        if reading is None:
+            return coefficients.impact(usage, notes) if coefficients else None
+        endpoint, there = candidate.endpoint, None
+        if reading.zone is not None:
+            there = self._grid.intensity(reading.zone, endpoint.region)
+        if coefficients is not None:
+            return measured(reading, coefficients.impact(usage, notes), there)
+        pue, version = endpoint.provider.pue, self._method.version
+        blank = unsized(usage, self.reading(endpoint), pue, version, notes)
+        impact = measured(reading, blank, there)
+        return impact if impact.energy_wh else None
 
     def typical(
         self, model: Model, endpoint: Endpoint
