@@ -4,6 +4,7 @@ from typing import Any
 
 import structlog
 
+from lowproxy.core.eco_outcomes import PARTIAL
 from lowproxy.core.record import UsageRecord
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
@@ -14,9 +15,14 @@ log = structlog.get_logger("lowproxy.access")
 def write_down(parts: Parts, exchange: Exchange) -> None:
     """Called once per request, by the door, always."""
     usage, candidate = exchange.usage, exchange.candidate
-    if usage is not None and usage != exchange.weighed and candidate is not None:
-        # Cut before its final chunk, or usage came after it: what was seen counts.
-        exchange.impact = parts.scales.weigh(candidate, usage)
+    if usage is not None and candidate is not None:
+        is_cut = usage.counted and exchange.outcome != "ok"
+        if is_cut or usage != exchange.weighed:
+            # Cut before its final chunk, or something came after it: what was seen counts.
+            notes = (*exchange.notes, PARTIAL) if is_cut else exchange.notes
+            exchange.impact = parts.scales.weigh(
+                candidate, usage, notes, exchange.reading
+            )
     record = exchange.record()
     parts.metrics.count(record)
     if parts.config.log.access:

@@ -6,7 +6,7 @@ import time
 import attrs
 
 from lowproxy.core.access import ApiKey
-from lowproxy.core.eco import EcoImpact
+from lowproxy.core.eco import EcoImpact, Reading
 from lowproxy.core.record import UsageRecord
 from lowproxy.core.routing import RouteDecision
 from lowproxy.core.upstreams import Candidate
@@ -53,6 +53,8 @@ class Exchange:
     usage: Usage | None = None
     weighed: Usage | None = None  # the usage that `impact` was made from
     impact: EcoImpact | None = None
+    reading: Reading | None = None  # what the upstream says that the answer took
+    notes: tuple[str, ...] = ()  # what an impact has to say of the request
     unreadable_events: int = 0
     deferred: bool = False  # the books are written later, by the aftermath
 
@@ -80,6 +82,11 @@ class Exchange:
         """A route was chosen."""
         self.decision = decision
         self.candidate = decision.chosen
+
+    def heard(self, reading: Reading) -> None:
+        """The upstream told its energy; an impact that was made before has to be made again."""
+        self.reading = reading
+        self.weighed = None
 
     def failed(self, failure: LowproxyError, status: int) -> None:
         """The request ends with this failure."""

@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 
 from lowproxy.core.chat import ChatRequest
+from lowproxy.core.eco_measured import told_above, told_in
 from lowproxy.core.headers import DOWN, forwarded
 from lowproxy.core.routing import RouteDecision
 from lowproxy.core.usage import Usage
@@ -128,6 +129,9 @@ async def _wait_on(
         opened.answer.close()
         if isinstance(opened, Whole):
             exchange.usage = Usage.read(opened.parsed.get("usage"))
+            reading = told_above(opened.answer.fields) or told_in(opened.parsed)
+            if reading is not None:
+                exchange.heard(reading)
     except UpstreamError as failure:
         exchange.error = failure.code
     finally:

@@ -10,6 +10,7 @@ from aiohttp import web
 from lowproxy.core import splice
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.eco_block import eco_fields
+from lowproxy.core.eco_measured import LATE, told_above, told_in
 from lowproxy.core.headers import DOWN, forwarded, media_type
 from lowproxy.core.routing import decide
 from lowproxy.core.tail import TailRewriter
@@ -48,6 +49,8 @@ async def chat_completions(
     decision = decide(chat, exchange.key, parts.pool, resting, pick, parts.memo)
     exchange.decided(decision)
     opened, caller = await open_answer(parts, request, decision, chat, exchange)
+    if reading := told_above(opened.answer.fields):
+        exchange.heard(reading)
     if isinstance(opened, Whole):
         return _whole(parts, request, opened, chat, exchange)
     tail = TailRewriter(
@@ -55,6 +58,8 @@ async def chat_completions(
         wants_usage=chat.wants_usage,
         annotate=partial(annotation, parts, exchange, opened.candidate),
         prompt_tokens=chat.prompt_bytes // _BYTES_PER_TOKEN,
+        hear=exchange.heard,
+        reading_is_late=opened.candidate.endpoint.provider.id in LATE,
     )
     del chat, decision  # the body is not needed while the answer streams
     if caller is None:
@@ -73,7 +78,9 @@ def annotation(
         "region": candidate.endpoint.region,
     }
     exchange.usage = exchange.weighed = usage
-    exchange.impact = parts.scales.weigh(candidate, usage)
+    exchange.impact = parts.scales.weigh(
+        candidate, usage, exchange.notes, exchange.reading
+    )
     if exchange.impact is not None:
         fields["eco"] = eco_fields(exchange.impact, parts.config.eco.full)
     return orjson.dumps(fields)
@@ -129,6 +136,8 @@ def _whole(
     """A unary answer: the upstream's JSON, `model` set and `lowrouter` added."""
     candidate, parsed, body = whole.candidate, whole.parsed, whole.body
     usage = Usage.read(parsed.get("usage")) or _counted(chat, parsed)
+    if reading := told_in(parsed):
+        exchange.heard(reading)
     value = annotation(parts, exchange, candidate, usage)
     if isinstance(parsed.get("model"), str):
         body = splice.replace_string(body, "model", orjson.dumps(candidate.model.id))
