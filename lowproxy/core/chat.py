@@ -15,6 +15,8 @@ from lowproxy.core.parsing import loads
 from lowproxy.core.preferences import Preferences
 from lowproxy.errors import BadRequestError
 
+# Parts of a message that are not text, and whose energy nobody has measured.
+MEDIA_PARTS = frozenset({"image_url", "input_audio", "video_url", "file"})
 OURS = ("route", "models", "provider")
 _WISH = b'{"include_usage":true}'
 
@@ -34,6 +36,7 @@ class ChatRequest:
     preferences: Preferences
     needs: frozenset[str]
     prompt_bytes: int
+    has_media: bool
     max_tokens: int | None
     user: str | None = attrs.field(repr=False)
     has_ours: bool
@@ -45,7 +48,12 @@ class ChatRequest:
         return self.models[0]
 
     @classmethod
-    def parse(cls, body: bytes, region_header: str | None = None) -> Self:
+    def parse(
+        cls,
+        body: bytes,
+        region_header: str | None = None,
+        eco_header: str | None = None,
+    ) -> Self:
         """Reads a body; raises BadRequestError naming the member that is wrong."""
         obj = _object(body)
         model = obj.get("model")
@@ -62,7 +70,7 @@ class ChatRequest:
             )
             or False
         )
-        needs, prompt_bytes = _look_at(messages)
+        needs, prompt_bytes, has_media = _look_at(messages)
         if obj.get("tools") or obj.get("functions"):
             needs.add("tools")
         form = obj.get("response_format")
@@ -75,9 +83,10 @@ class ChatRequest:
             models=(model, *_more_models(obj)),
             stream=stream,
             wants_usage=stream and wants,
-            preferences=Preferences.read(obj, region_header),
+            preferences=Preferences.read(obj, region_header, eco_header),
             needs=frozenset(needs),
             prompt_bytes=prompt_bytes,
+            has_media=has_media,
             max_tokens=limit if isinstance(limit, int) else None,
             user=user if isinstance(user, str) else None,
             has_ours="route" in obj or "models" in obj or "provider" in obj,
@@ -121,9 +130,9 @@ def _object(body: bytes) -> dict[str, Any]:
     return obj
 
 
-def _look_at(messages: list[Any]) -> tuple[set[str], int]:
+def _look_at(messages: list[Any]) -> tuple[set[str], int, bool]:
     needs: set[str] = set()
-    size = 0
+    size, has_media = 0, False
     for i, message in enumerate(messages):
         if not isinstance(message, dict):
             raise _wrong(f"messages[{i}]", "an object with role and content", message)
@@ -136,9 +145,12 @@ def _look_at(messages: list[Any]) -> tuple[set[str], int]:
                     text = part.get("text")
                     if isinstance(text, str):
                         size += len(text)
-                    if part.get("type") == "image_url":
-                        needs.add("vision")
-    return needs, size
+                    kind = part.get("type")
+                    if isinstance(kind, str) and kind in MEDIA_PARTS:
+                        has_media = True
+                        if kind == "image_url":
+                            needs.add("vision")
+    return needs, size, has_media
 
 
 def _more_models(obj: Mapping[str, Any]) -> list[str]:

@@ -7,10 +7,17 @@ import attrs
 
 from lowproxy.errors import BadRequestError
 
-_ROUTE = {"region": str, "provider": str, "prefer_low_carbon": bool, "fallback": bool}
+_ROUTE = {
+    "region": str,
+    "provider": str,
+    "prefer_low_carbon": bool,
+    "fallback": bool,
+    "eco": str,
+}
 _NAMES = {str: "a non-empty string", bool: "true or false"}
 _LISTS = ("order", "only", "ignore")
 _SORTS = ("price",)
+_ECO = ("full", "short")
 
 
 @attrs.frozen(cache_hash=True)
@@ -35,11 +42,24 @@ class Preferences:
     sort: str | None = None
     max_price_prompt: float | None = None
     max_price_completion: float | None = None
+    # How much is told afterwards, "full" or "short": no two routes differ by it.
+    eco: str | None = attrs.field(default=None, eq=False)
 
     @classmethod
-    def read(cls, body: Mapping[str, Any], region_header: str | None) -> Self:
-        """From a parsed body and `X-LowRouter-Region`; the body wins. Raises BadRequestError."""
+    def read(
+        cls,
+        body: Mapping[str, Any],
+        region_header: str | None,
+        eco_header: str | None = None,
+    ) -> Self:
+        """From a parsed body, `X-LowRouter-Region` and `X-LowRouter-Eco`; the body wins.
+
+        Raises BadRequestError.
+        """
+        eco = _eco(eco_header, "X-LowRouter-Eco")
         if "route" not in body and "provider" not in body:
+            if eco:
+                return cls(region=region_header or None, eco=eco)
             return cls(region=region_header) if region_header else _NOTHING
         route = _route(body.get("route"))
         wishes = _provider(body.get("provider"))
@@ -50,10 +70,19 @@ class Preferences:
                 param="route.provider",
             )
         region = route.pop("region", None) or region_header or None
-        return cls(region=region, **route, **wishes)
+        eco = _eco(route.pop("eco", None), "route.eco") or eco
+        return cls(region=region, eco=eco, **route, **wishes)
 
 
 _NOTHING: Any = Preferences()
+
+
+def _eco(value: str | None, path: str) -> str | None:
+    if not value:
+        return None
+    if value not in _ECO:
+        raise BadRequestError(f"{path} must be one of {', '.join(_ECO)}", param=path)
+    return value
 
 
 def _route(value: object) -> dict[str, Any]:

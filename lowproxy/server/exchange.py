@@ -54,6 +54,7 @@ class Exchange:
     weighed: Usage | None = None  # the usage that `impact` was made from
     impact: EcoImpact | None = None
     reading: Reading | None = None  # what the upstream says that the answer took
+    eco: str | None = None  # "full" or "short", where the request says
     notes: tuple[str, ...] = ()  # what an impact has to say of the request
     unreadable_events: int = 0
     deferred: bool = False  # the books are written later, by the aftermath

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from lowproxy.core import splice
 from lowproxy.core.chat import ChatRequest
+from lowproxy.core.eco_accuracy import MEDIA
 from lowproxy.core.eco_block import eco_fields
 from lowproxy.core.eco_measured import LATE, told_above, told_in
 from lowproxy.core.headers import DOWN, forwarded, media_type
@@ -40,9 +41,15 @@ async def chat_completions(
     body = await read_body(
         request, parts.config.server.max_body_bytes, parts.config.timeouts.body_s
     )
-    chat = ChatRequest.parse(body, request.headers.get("X-LowRouter-Region"))
+    headers = request.headers
+    chat = ChatRequest.parse(
+        body, headers.get("X-LowRouter-Region"), headers.get("X-LowRouter-Eco")
+    )
     del body
     exchange.requested_model, exchange.streamed = chat.model, chat.stream
+    exchange.eco = chat.preferences.eco
+    if chat.has_media:
+        exchange.notes = (MEDIA,)
     assert exchange.key is not None, "the door lets nobody in without a key"
     resting = parts.health.resting(time.monotonic())
     pick = partial(parts.pick, chat.user)
@@ -82,7 +89,8 @@ def annotation(
         candidate, usage, exchange.notes, exchange.reading
     )
     if exchange.impact is not None:
-        fields["eco"] = eco_fields(exchange.impact, parts.config.eco.full)
+        is_full = exchange.eco == "full" if exchange.eco else parts.config.eco.full
+        fields["eco"] = eco_fields(exchange.impact, is_full)
     return orjson.dumps(fields)
 
 
