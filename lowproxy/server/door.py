@@ -2,15 +2,14 @@
 
 import asyncio
 import contextlib
-import json
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
-import orjson
 import structlog
 from aiohttp import web
 
 from lowproxy.core.headers import bearer
+from lowproxy.core.parsing import dumps
 from lowproxy.errors import LowproxyError, OverloadedError, UpstreamRefusedError
 from lowproxy.server import books, endpoints
 from lowproxy.server.exchange import Exchange
@@ -80,7 +79,7 @@ def _answer(
         else failure.status
     )
     exchange.failed(failure, status)
-    if exchange.first_byte is not None:
+    if exchange.begun or exchange.first_byte is not None:
         # Another head would be taken for a part of the body: better an end that is seen to be one.
         return cast(web.StreamResponse, Sent(status, keep_alive=False))
     exchange.http_status = status
@@ -90,17 +89,9 @@ def _answer(
         request,
         status,
         fields,
-        _dumps(failure.body()),
+        dumps(failure.body()),
         close=not request.content.is_eof(),
     )
-
-
-def _dumps(body: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(body)
-    except TypeError:
-        # An upstream's error object may hold what orjson does not write: 2**64, a lone surrogate.
-        return json.dumps(body).encode()
 
 
 def _complain(exchange: Exchange, exc: Exception) -> None:

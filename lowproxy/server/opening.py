@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Mapping
 
-import orjson
 from aiohttp import web
 
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.eco_measured import told_above, told_in
 from lowproxy.core.headers import DOWN, forwarded
+from lowproxy.core.parsing import dumps
 from lowproxy.core.routing import RouteDecision
 from lowproxy.core.usage import Usage
 from lowproxy.errors import LowproxyError, UpstreamError, UpstreamUnreadableError
@@ -76,7 +76,7 @@ async def _wait(
         while not (await asyncio.wait({task}, timeout=every_s or None))[0]:
             if caller is None:
                 caller = CallerStream(request, 200, stream_fields(exchange, {}))
-                exchange.http_status = 200
+                exchange.http_status, exchange.begun = 200, True
             caller.write(_COMMENT)
     except asyncio.CancelledError:
         if every_s or parts.draining:
@@ -109,7 +109,7 @@ async def _settle(
         failure = UpstreamUnreadableError(f"{name}: answered a stream with one object")
     exchange.failed(failure, 200)
     about = {"generation_id": exchange.generation_id}
-    event = orjson.dumps({**failure.body(), "lowrouter": about})
+    event = dumps({**failure.body(), "lowrouter": about})
     raise Finished(await caller.finish(b"data: " + event + b"\n\n"))
 
 
