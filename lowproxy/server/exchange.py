@@ -57,6 +57,7 @@ class Exchange:
     eco: str | None = None  # "full" or "short", where the request says
     notes: tuple[str, ...] = ()  # what an impact has to say of the request
     unreadable_events: int = 0
+    begun: bool = False  # a head has left, though nothing of the answer behind it
     deferred: bool = False  # the books are written later, by the aftermath
 
     @classmethod
