@@ -1,6 +1,7 @@
 """The command line: which sub-commands there are, and what an exit code means.
 
-0 done, 1 failed, 2 called wrongly, 78 the configuration cannot be used (sysexits.h).
+0 done, 1 failed, 2 called wrongly; as in sysexits.h, 69 no gateway is running there and
+78 the configuration cannot be used; 130 interrupted.
 A command's module is imported when that command is used, so that `lowproxy keys new`
 does not wait for a web server to load.
 """
@@ -25,6 +26,7 @@ COMMANDS = {
     "explain": "say where a request would go, and why",
     "chat": "ask a running gateway something, and see what the answer cost",
     "keys": "make keys for callers",
+    "eco": "work out an estimate step by step, or compare methodologies",
 }
 
 

@@ -1,5 +1,7 @@
 """An estimate taken apart: each step with its number, its unit and where it is from."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -60,17 +62,15 @@ def derive(
     rates = method.coefficients(facts, grid, pue)
     impact = rates.impact(usage)
     pue_used = impact.pue
+    stages = rates.stages(usage)
     how = {
         "gpu_wh": "the accelerators' energy for these tokens",
-        "it_wh": "with their servers",
-        "energy_wh": f"it_wh x PUE {pue_used:g}"
-        if pue_used
-        else "no PUE in the method",
+        "it_wh": "with their servers"
+        if stages["it_wh"] != stages["gpu_wh"]
+        else "gpu_wh: no servers in the method",
+        "energy_wh": _cooled(stages, pue_used),
     }
-    steps = [
-        Step(name, *values, "Wh", how[name])
-        for name, values in rates.stages(usage).items()
-    ]
+    steps = [Step(name, *values, "Wh", how[name]) for name, values in stages.items()]
     intensity = f"{six(grid.grams_per_kwh):g} g/kWh ({grid.source}, {grid.at})"
     carbon = impact.carbon_g, impact.carbon_g_low, impact.carbon_g_high
     steps.append(Step("carbon_g", *carbon, "g", f"energy_wh x {intensity} / 1000"))
@@ -81,6 +81,15 @@ def derive(
         used = "on site and in generation"
         steps.append(Step("water_ml", water, water, water, "ml", used))
     return Derivation(method, facts, grid, impact.accuracy, tuple(steps))
+
+
+def _cooled(stages: Mapping[str, tuple[float, float, float]], pue: float | None) -> str:
+    if pue is None:
+        return "it_wh: no PUE in the method"
+    if math.isclose(stages["it_wh"][0] * pue, stages["energy_wh"][0], rel_tol=1e-9):
+        return f"it_wh x PUE {pue:g}"
+    # A range of sizes and one of PUEs: the middle of the products is not the product.
+    return "the middle of both ends, each its it_wh x its PUE"
 
 
 def _model(facts: ModelFacts) -> dict[str, Any]:
