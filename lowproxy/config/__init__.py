@@ -10,12 +10,14 @@ from typing import Any
 import attrs
 
 from lowproxy.config.credentials import FileSecret, from_environ
+from lowproxy.config.feeds import FeedConfig, read_feeds
 from lowproxy.config.reading import did_you_mean, read_tables, read_toml
 from lowproxy.config.rows import (
     Auto,
     CatalogueOptions,
     Eco,
     EndpointRow,
+    Grid,
     KeyRow,
     Log,
     ModelRow,
@@ -37,6 +39,7 @@ __all__ = [
     "Config",
     "Eco",
     "EndpointRow",
+    "FeedConfig",
     "FileSecret",
     "KeyRow",
     "Listen",
@@ -66,6 +69,7 @@ class Config:
     relay: Relay = attrs.field(factory=Relay)
     log: Log = attrs.field(factory=Log)
     eco: Eco = attrs.field(factory=Eco)
+    feeds: tuple[FeedConfig, ...] = ()
     auto: Auto = attrs.field(factory=Auto)
     catalogue: CatalogueOptions = attrs.field(factory=CatalogueOptions)
     keys: tuple[ApiKey, ...] = ()
@@ -126,9 +130,12 @@ def read(
     keys = _keys(key_rows, environ, problems)
     if not any(problem.startswith(("keys", "server", ENV_KEY)) for problem in problems):
         problems += _exposed(server, key_rows, keys, environ)
+    grid: Grid = rows.pop("grid", Grid())
+    feeds, wrong = read_feeds(grid.sources, environ, path.parent if path else Path())
+    problems += wrong
     problems += _ports(server)
     problems += _duplicates(rows.get("providers", ()), rows.get("models", ()))
-    return Config(server=server, keys=keys, path=path, **rows), problems
+    return Config(server=server, keys=keys, feeds=feeds, path=path, **rows), problems
 
 
 def _keys(

@@ -90,7 +90,7 @@ def _extra(cls: type, path: str, name: str) -> str:
     if name in LATER.get(cls, ()):
         return f"{full}: not enforced by this version, so it may not be set; remove it"
     if name in _SECRET_WORDS:
-        prefix = "key" if "key_env" in known else "api_key"
+        prefix = next((p for p in ("key", "token") if f"{p}_env" in known), "api_key")
         if f"{prefix}_env" in known:
             return (
                 f"{full}: secrets are not written in this file; name the environment "

@@ -15,7 +15,9 @@ from lowproxy.config.values import (
     Day,
     Dialect,
     EnvName,
+    Factor,
     Flag,
+    GridKindName,
     Id,
     KeyHash,
     Listen,
@@ -30,6 +32,7 @@ from lowproxy.config.values import (
     Region,
     Text,
     Zone,
+    Zones,
 )
 
 _API = Listen("127.0.0.1", 8080)
@@ -89,6 +92,33 @@ class Eco:
 
     methodology: Name | None = None
     full: Flag = False
+
+
+@attrs.frozen
+class GridRow:
+    """`[[grid.sources]]`: a live source of carbon intensity; earlier rows go before later ones.
+
+    `zones`: all that it is asked for, as a list, or as a table to the source's own names. None means the
+    kind's own (`lowproxy.core.grid_kinds`).
+    """
+
+    kind: GridKindName
+    zones: Zones | None = None
+    factor: Factor = "lifecycle"
+    token_env: EnvName | None = None
+    token_file: Text | None = None
+    url: BaseUrl | None = None
+    path: Text | None = None  # of kind "file"
+    refresh_s: Positive | None = None
+    max_age_s: Positive | None = None
+    timeout_s: Positive = 10.0  # of one question, from the first byte to the last
+
+
+@attrs.frozen
+class Grid:
+    """`[grid]`: where live readings come from; none: the annual table alone."""
+
+    sources: tuple[GridRow, ...] = ()
 
 
 @attrs.frozen
@@ -186,6 +216,7 @@ TABLES: dict[str, object] = {
     "relay": Relay,
     "log": Log,
     "eco": Eco,
+    "grid": Grid,
     "auto": Auto,
     "catalogue": CatalogueOptions,
     "keys": tuple[KeyRow, ...],

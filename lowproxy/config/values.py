@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from lowproxy.core.grid_kinds import KINDS
 from lowproxy.core.upstreams import PSEUDO_MODELS
 
 DIALECTS = ("openai",)
@@ -191,6 +192,15 @@ def _model_id(value: object) -> str:
     return value
 
 
+def _zones(value: object) -> Mapping[str, str]:
+    """Grid zones and what a source calls each; "" where only the zone is said."""
+    if isinstance(value, list):
+        return {_zone(each): "" for each in value}
+    if isinstance(value, Mapping):
+        return {_zone(each): name(called) for each, called in value.items()}
+    raise _wrong(value, 'a list of grid zones, or a table such as { "FR" = "name" }')
+
+
 def _base_url(value: object) -> str:
     right = "a URL such as https://api.acme.example/v1"
     url = text(value)
@@ -230,10 +240,13 @@ Region = Annotated[
     str,
     _pattern(r"[a-z0-9]+(?:-[a-z0-9]+)*", 'a lower-case region such as "eu-west"'),
 ]
-Zone = Annotated[
-    str,
-    _pattern(r"[A-Z]{2}(?:-[A-Z0-9]+)*", 'a grid zone such as "FR" or "US-CAL-CISO"'),
-]
+_zone = _pattern(
+    r"[A-Z]{2}(?:-[A-Z0-9]+)*", 'a grid zone such as "FR" or "US-CAL-CISO"'
+)
+Zone = Annotated[str, _zone]
+Zones = Annotated[Mapping[str, str], _zones]
+GridKindName = Annotated[str, _one_of(*KINDS)]
+Factor = Annotated[str, _one_of("lifecycle", "direct")]
 BaseUrl = Annotated[str, _base_url]
 EnvName = Annotated[
     str,
