@@ -275,11 +275,12 @@ class TailRewriter:
             self.pieces += pieces
             self._text += size
             self._overhead = came - size
+        out = self._let_go(annotated=False)
         self._annotated = False
         if finishes(choices):
             self._listen(told_in(chunk))
-            return self._finish(event, usage)
-        return self._let_go(annotated=False) + event
+            return out + self._finish(event, usage)
+        return out + event
 
     def _without_choices(self, event: bytes, usage: Usage | None) -> bytes:
         waits = self._reading_is_late and usage is not None
@@ -296,12 +297,11 @@ class TailRewriter:
         return b"" if usage is None else self._let_go(annotated=True)
 
     def _finish(self, event: bytes, usage: Usage | None) -> bytes:
-        out = self._let_go(annotated=False)
         if self._wants_usage and usage is None:
             # Usage, theirs or ours, is still to come and will be the final chunk.
-            return out + event
+            return event
         self._held = event
-        return out
+        return b""
 
     def _finale(self) -> bytes:
         """What is still owed before [DONE]."""
