@@ -4,6 +4,7 @@ No handler picks a status: it raises the name, and the class carries the rest.
 A message never holds a prompt, an answer, a key or a caller's credential.
 """
 
+from math import ceil
 from typing import Any, ClassVar
 
 
@@ -48,7 +49,8 @@ class LowproxyError(Exception):
         """Header fields that go with the answer."""
         fields = {}
         if self.retry_after_s is not None:
-            fields["Retry-After"] = str(max(1, round(self.retry_after_s)))
+            # Up, never down: who comes back too early is refused again.
+            fields["Retry-After"] = str(max(1, ceil(self.retry_after_s)))
         if self.retry is not None:
             fields["x-should-retry"] = "true" if self.retry else "false"
         return fields

@@ -224,7 +224,7 @@ def request_to(
             ("Authorization", f"Bearer {PROVIDER_KEY}"),
         ),
         extra=list(extra),
-        body=body,
+        pieces=(body,),
     )
 
 
@@ -261,7 +261,16 @@ def log_text(monkeypatch):
     for module in (books, door, app):
         name = structlog.get_logger(module.__name__)
         monkeypatch.setattr(module, "log", name, raising=False)
-    yield lambda: raw.getvalue().decode()
+
+    def text() -> str:
+        # Lines wait a moment for others; a test does not wait for them.
+        flush = getattr(structlog.get_config()["logger_factory"](), "flush", None)
+        if flush is not None:
+            flush()
+        return raw.getvalue().decode()
+
+    yield text
+    text()
     structlog.configure(**before)
 
 

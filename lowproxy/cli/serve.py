@@ -53,14 +53,17 @@ def run(args: argparse.Namespace) -> int:
         config = attrs.evolve(
             config, keys=(ApiKey(name="made-at-start", hash=hash_key(made)),)
         )
-    set_up(config.log.format)
+    flush = set_up(config.log.format, batched=True)
     loop_factory = None
     if sys.platform != "win32":
         import uvloop
 
         loop_factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(_serve(config, catalogue, made))
+    try:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(_serve(config, catalogue, made))
+    finally:
+        flush()
     return 0
 
 

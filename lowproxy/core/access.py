@@ -5,10 +5,10 @@ from fnmatch import fnmatchcase
 import attrs
 
 from lowproxy.core.upstreams import PSEUDO_MODELS, region_matches
-from lowproxy.errors import PermissionDeniedError
+from lowproxy.errors import AuthenticationError, PermissionDeniedError
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class ApiKey:
     """One key: its name and its policy, never the secret itself.
 
@@ -25,11 +25,11 @@ class ApiKey:
     enabled: bool = True
 
     def usable(self, now: float) -> None:
-        """Raises PermissionDeniedError where the key is disabled or has expired."""
+        """Raises AuthenticationError where the key is disabled or has expired: it is a key no longer."""
         if not self.enabled:
-            raise PermissionDeniedError(f"the key {self.name!r} is disabled")
+            raise AuthenticationError(f"the key {self.name!r} is disabled")
         if self.expires_at is not None and now >= self.expires_at:
-            raise PermissionDeniedError(f"the key {self.name!r} has expired")
+            raise AuthenticationError(f"the key {self.name!r} has expired")
 
     def allows_model(self, model: str) -> bool:
         """Whether the key may use this model id."""

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import attrs
-import orjson
 
 from lowproxy.core import splice
 from lowproxy.core.parsing import loads
@@ -19,6 +18,8 @@ from lowproxy.errors import BadRequestError
 MEDIA_PARTS = frozenset({"image_url", "input_audio", "video_url", "file"})
 OURS = ("route", "models", "provider")
 _WISH = b'{"include_usage":true}'
+# Below this a copy costs less than another buffer in the system call.
+_WORTH_BYTES = 16 * 1024
 
 
 @attrs.frozen(slots=False)
@@ -87,15 +88,33 @@ class ChatRequest:
             needs=frozenset(needs),
             prompt_bytes=prompt_bytes,
             has_media=has_media,
-            max_tokens=limit if isinstance(limit, int) else None,
+            max_tokens=limit if type(limit) is int else None,  # true is an int too
             user=user if isinstance(user, str) else None,
             has_ours="route" in obj or "models" in obj or "provider" in obj,
             has_stream_options="stream_options" in obj,
         )
 
+    def pieces(
+        self, upstream_model: str, *, ask_usage: bool
+    ) -> tuple[bytes | memoryview, ...]:
+        """`rewritten` in pieces that need not be joined: a long prompt is not copied.
+
+        A body that needs more than its model's name and the wish for usage is one piece.
+        """
+        asks = ask_usage and self.stream and not self.wants_usage
+        if len(self.body) < _WORTH_BYTES or self.has_ours or self.has_stream_options:
+            return (self.rewritten(upstream_model, ask_usage=ask_usage),)
+        span = splice.string_value_span(self.body, b"model")
+        if span is None:
+            return (self.rewritten(upstream_model, ask_usage=ask_usage),)
+        body, brace = self.body, self.body.index(b"{") + 1
+        wish = b'"stream_options":%b,' % _WISH if asks else b""
+        lead = b"%b%b%b" % (body[:brace], wish, body[brace : span[0]])
+        return lead, splice.quoted(upstream_model), memoryview(body)[span[1] :]
+
     def rewritten(self, upstream_model: str, *, ask_usage: bool) -> bytes:
         """The body for an upstream: its own model name, nothing of ours, usage asked for on a stream."""
-        body = splice.replace_string(self.body, "model", orjson.dumps(upstream_model))
+        body = splice.replace_string(self.body, "model", splice.quoted(upstream_model))
         if self.has_ours:
             body = splice.drop_members(body, OURS)
         if ask_usage and self.stream and not self.wants_usage:
@@ -107,17 +126,19 @@ def _asking_for_usage(body: bytes, has_options: bool) -> bytes:
     if not has_options:
         brace = body.index(b"{") + 1
         return b'%b"stream_options":%b,%b' % (body[:brace], _WISH, body[brace:])
-    for member in reversed(splice.members(body)):
+    wishes = []
+    for member in splice.members(body):
         if member.key == "stream_options":
-            value = body[member.value_start : member.value_end]
-            options = loads(value)
-            wish = (
-                splice.put_member(value, options, "include_usage", b"true")
-                if options
-                else _WISH
-            )
-            body = body[: member.value_start] + wish + body[member.value_end :]
-    return body
+            options = body[member.value_start : member.value_end]
+            wishes.append((member.value_start, member.value_end, _wishing(options)))
+    return splice.changed(body, wishes)
+
+
+def _wishing(options: bytes) -> bytes:
+    said = loads(options)
+    if not isinstance(said, dict):  # null, or a repeated member that does not count
+        return _WISH
+    return splice.put_member(options, said, "include_usage", b"true")
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -138,19 +159,23 @@ def _look_at(messages: list[Any]) -> tuple[set[str], int, bool]:
             raise _wrong(f"messages[{i}]", "an object with role and content", message)
         content = message.get("content")
         if isinstance(content, str):
-            size += len(content)
+            size += _utf8_length(content)
         elif isinstance(content, list):
             for part in content:
                 if isinstance(part, dict):
                     text = part.get("text")
                     if isinstance(text, str):
-                        size += len(text)
+                        size += _utf8_length(text)
                     kind = part.get("type")
                     if isinstance(kind, str) and kind in MEDIA_PARTS:
                         has_media = True
                         if kind == "image_url":
                             needs.add("vision")
     return needs, size, has_media
+
+
+def _utf8_length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _more_models(obj: Mapping[str, Any]) -> list[str]:

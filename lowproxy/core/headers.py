@@ -48,6 +48,6 @@ def head(start_line: str, fields: Iterable[tuple[str, str]]) -> bytes:
     """
     lines = [f"{name}: {value}\r\n" for name, value in fields]
     text = "".join([start_line, "\r\n", *lines, "\r\n"])
-    if not text.count("\n") == text.count("\r\n") == text.count("\r"):
+    if text.count("\n") != len(lines) + 2 or text.count("\r") != len(lines) + 2:
         raise ValueError("a line break within a header field")
     return text.encode("utf-8", "surrogateescape")

@@ -29,10 +29,10 @@ class Health:
         """An attempt failed; `rest_s` is the upstream's own Retry-After and rests it at once."""
         breaker = self._breakers.setdefault(candidate_id, _Breaker())
         breaker.failures += 1
-        if rest_s is not None:
+        if rest_s is None and breaker.failures >= FAILURES:
+            rest_s = REST_S
+        if rest_s is not None:  # a floor: nothing that follows makes it shorter
             breaker.rests_until = max(breaker.rests_until, now + rest_s)
-        elif breaker.failures >= FAILURES:
-            breaker.rests_until = now + REST_S
 
     def resting(self, now: float) -> frozenset[str]:
         """Candidates that should be asked only when nobody else can serve."""

@@ -4,9 +4,8 @@ Pure and incremental, for the fast way up. Only what a gateway asks of a head is
 contradicts itself about its framing is refused, since a guess would mix two answers (RFC 9112, section 6.3).
 """
 
+import re
 import zlib
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
 
 # Far more than any provider sends; a head that does not end must not make us buffer for ever.
 MAX_HEAD_BYTES = 64 * 1024
@@ -23,62 +22,7 @@ class Http1Error(ValueError):
     """The upstream's bytes are not an HTTP/1.1 response; the text quotes none of them."""
 
 
-@lru_cache(256)
-def _needle(name: str) -> bytes:
-    return b"\r\n%b:" % name.lower().encode()
-
-
-class Fields(Mapping[str, str]):
-    """The fields of a head, found when asked for, without regard to case."""
-
-    __slots__ = ("_low", "_raw")
-
-    def __init__(self, raw: bytes) -> None:
-        self._raw = raw  # from the status line's CRLF to the last field's
-        self._low = raw.lower()
-
-    def __getitem__(self, name: str) -> str:
-        value = self.get(name)
-        if value is None:
-            raise KeyError(name)
-        return value
-
-    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        """The first field of that name."""
-        needle = _needle(name)
-        start = self._low.find(needle)
-        if start < 0:
-            return default
-        start += len(needle)
-        return (
-            self._raw[start : self._raw.index(b"\r\n", start)].strip().decode("latin-1")
-        )
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and _needle(name) in self._low
-
-    def differ(self, name: str) -> bool:
-        """Whether the field is there more than once, with different values."""
-        needle = _needle(name)
-        if self._low.count(needle) < 2:
-            return False
-        values = {
-            line.partition(b":")[2].strip()
-            for line in self._lines()
-            if line.lower().startswith(needle[2:])
-        }
-        return len(values) > 1
-
-    def __iter__(self) -> Iterator[str]:
-        return (
-            line.partition(b":")[0].decode("latin-1").lower() for line in self._lines()
-        )
-
-    def __len__(self) -> int:
-        return len(self._lines())
-
-    def _lines(self) -> list[bytes]:
-        return [line for line in self._raw.split(b"\r\n") if line]
+_FIELD = re.compile(r"\r\n([^:\r\n]+):[ \t]*([^\r\n]*)")
 
 
 class Head:
@@ -92,8 +36,12 @@ class Head:
         if not raw.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or not raw[9:12].isdigit():
             raise Http1Error("the answer does not begin with an HTTP/1 status line")
         self.status = int(raw[9:12])
-        self.fields = Fields(raw[line_end:])
-        connection = (self.fields.get("connection") or "").lower()
+        found = _FIELD.findall(raw[line_end:].decode("latin-1"))
+        # Of a field that is repeated the first counts; framing may not be repeated with a difference.
+        self.fields = {name.lower(): value.rstrip() for name, value in reversed(found)}
+        if len(found) != len(self.fields):
+            _check_repeated(found)
+        connection = self.fields.get("connection", "").lower()
         self.keep_alive = "close" not in connection and (
             raw[7:8] == b"1" or "keep-alive" in connection
         )
@@ -112,11 +60,16 @@ class Head:
         length = self.fields.get("content-length")
         if length is None:
             return UNTIL_CLOSE
-        if not (length.isascii() and length.isdigit()) or self.fields.differ(
-            "content-length"
-        ):
+        if not (length.isascii() and length.isdigit()):
             raise Http1Error("the answer's content length is not one number")
         return int(length)
+
+
+def _check_repeated(found: list[tuple[str, str]]) -> None:
+    for framing in ("content-length", "transfer-encoding"):
+        values = {value.strip() for name, value in found if name.lower() == framing}
+        if len(values) > 1:
+            raise Http1Error(f"the answer has several fields {framing} that differ")
 
 
 class Body:

@@ -1,6 +1,8 @@
 """What a request says about its own routing: `route`, the region header, OpenRouter's `provider`."""
 
+import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Self
 
 import attrs
@@ -18,6 +20,8 @@ _NAMES = {str: "a non-empty string", bool: "true or false"}
 _LISTS = ("order", "only", "ignore")
 _SORTS = ("price",)
 _ECO = ("full", "short")
+# A field's name as it may stand in an error text: a caller can write anything there.
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @attrs.frozen(cache_hash=True)
@@ -63,12 +67,7 @@ class Preferences:
             return cls(region=region_header) if region_header else _NOTHING
         route = _route(body.get("route"))
         wishes = _provider(body.get("provider"))
-        only = wishes.get("only")
-        if only and route.get("provider") and route["provider"] not in only:
-            raise BadRequestError(
-                f"route.provider {route['provider']!r} is not in provider.only; name it there or leave one out",
-                param="route.provider",
-            )
+        _agree(route.get("provider"), wishes)
         region = route.pop("region", None) or region_header or None
         eco = _eco(route.pop("eco", None), "route.eco") or eco
         return cls(region=region, eco=eco, **route, **wishes)
@@ -91,16 +90,15 @@ def _route(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadRequestError("route must be an object", param="route")
     for name, given in value.items():
+        path = _path("route", name)
         kind = _ROUTE.get(name)
         if kind is None:
             known = ", ".join(_ROUTE)
             raise BadRequestError(
-                f"route.{name}: no such field; there are {known}", param=f"route.{name}"
+                f"{path}: no such field; there are {known}", param=path
             )
         if given is not None and (not isinstance(given, kind) or given == ""):
-            raise BadRequestError(
-                f"route.{name} must be {_NAMES[kind]}", param=f"route.{name}"
-            )
+            raise BadRequestError(f"{path} must be {_NAMES[kind]}", param=path)
     return {name: given for name, given in value.items() if given is not None}
 
 
@@ -111,7 +109,7 @@ def _provider(value: object) -> dict[str, Any]:
         raise BadRequestError("provider must be an object", param="provider")
     wishes: dict[str, Any] = {}
     for name, given in value.items():
-        path = f"provider.{name}"
+        path = _path("provider", name)
         if given is None:
             continue
         if name in _LISTS:
@@ -149,13 +147,41 @@ def _max_price(value: object) -> dict[str, float]:
             "provider.max_price must be an object", param="provider.max_price"
         )
     for name, given in value.items():
-        path = f"provider.max_price.{name}"
+        path = _path("provider.max_price", name)
         if name not in ("prompt", "completion"):
             raise BadRequestError(
                 f"{path}: no such field; there are prompt, completion", param=path
             )
-        try:  # OpenRouter takes strings too
-            limits[f"max_price_{name}"] = float(given)
-        except (TypeError, ValueError):
-            raise BadRequestError(f"{path} must be a number", param=path) from None
+        if given is not None:
+            limits[f"max_price_{name}"] = _price(given, path)
     return limits
+
+
+def _price(given: Any, path: str) -> float:
+    try:  # OpenRouter takes strings too
+        limit = float("nan" if isinstance(given, bool) else given)
+    except (TypeError, ValueError, OverflowError):
+        limit = float("nan")
+    # Nothing is over NaN, so as a limit it would be none.
+    if not isfinite(limit) or limit < 0:
+        raise BadRequestError(f"{path} must be a number, zero or more", param=path)
+    return limit
+
+
+def _agree(provider: str | None, wishes: Mapping[str, Any]) -> None:
+    """Raises BadRequestError where `route.provider` is what `provider` rules out."""
+    only = wishes.get("only")
+    if provider and only and provider not in only:
+        raise BadRequestError(
+            f"route.provider {provider!r} is not in provider.only; name it there or leave one out",
+            param="route.provider",
+        )
+    if provider and provider in wishes.get("ignore", ()):
+        raise BadRequestError(
+            f"route.provider {provider!r} is in provider.ignore; leave one out",
+            param="route.provider",
+        )
+
+
+def _path(parent: str, name: str) -> str:
+    return f"{parent}.{name}" if _NAME.fullmatch(name) else f"{parent}.(...)"

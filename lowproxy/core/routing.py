@@ -63,7 +63,7 @@ class Memo:
         """As `_accept`, from memory where the question allows it."""
         if question.is_pseudo or question.chat.preferences.require_parameters:
             return _accept(question, pool, scale)  # the prompt's own needs matter
-        asked = (question.asked, question.key.name, question.chat.preferences)
+        asked = (question.asked, question.key, question.chat.preferences)
         known = self._known.get(asked)
         if known is None:
             if len(self._known) >= self._MOST:
@@ -72,8 +72,9 @@ class Memo:
         return known
 
 
-_Asked = tuple[str, str, Preferences]
-_Accepted = tuple[list[Candidate], list[Rejection]]
+_Asked = tuple[str, ApiKey, Preferences]
+# Those that may serve, best score first; how many of them tie for the best; the others.
+_Accepted = tuple[list[Candidate], int, list[Rejection]]
 
 
 def decide(
@@ -86,9 +87,9 @@ def decide(
 ) -> RouteDecision:
     """The decision for one request.
 
-    `resting` holds the ids of candidates that have been failing; `pick(n)` chooses among n equals (its
-    owner makes it sticky for a user or random); `memo` belongs to the pool. Raises PermissionDeniedError (the key), UnknownModelError,
-    NothingEligibleError.
+    `resting` holds the ids of candidates that have been failing: they come last. `pick(n)` chooses among n
+    equals (its owner makes it sticky for a user or random); `memo` belongs to the pool. Raises
+    PermissionDeniedError (the key), UnknownModelError, NothingEligibleError.
     """
     wishes = chat.preferences
     eligible: list[Candidate] = []
@@ -98,21 +99,29 @@ def decide(
         question = Question(chat, key, asked)
         scale = _scale(asked, chat, key)
         if memo is None:
-            accepted, rejected = _accept(question, pool, scale)
+            accepted, ties, rejected = _accept(question, pool, scale)
         else:
-            accepted, rejected = memo.accept(question, pool, scale)
+            accepted, ties, rejected = memo.accept(question, pool, scale)
         rejections += rejected
-        ordered = _order(accepted, scale, wishes.order, resting, pick)
+        ordered = list(accepted)
+        if wishes.order or resting:
+            ties = _by_class(ordered, scale, wishes.order, resting)
+        if ties > 1:
+            ordered.insert(0, ordered.pop(pick(ties)))
         if eligible:
             known = {c.id for c in eligible}
             ordered = [c for c in ordered if c.id not in known]
         eligible += ordered
     if not eligible:
         raise _nothing(chat, key, pool, rejections)
+    if (
+        resting
+    ):  # also across models and regions: nobody waits for them while another can serve
+        eligible.sort(key=lambda c: c.id in resting)
     if not wishes.allow_fallbacks:
         eligible = eligible[:1]
     elif wishes.region is None and key.region is None:
-        eligible = _same_region_first(eligible, other_regions=wishes.fallback)
+        eligible = _same_region_first(eligible, resting, other_regions=wishes.fallback)
     ordered_by = _scale(chat.model, chat, key)
     return RouteDecision(tuple(eligible), tuple(rejections), ordered_by)
 
@@ -145,8 +154,9 @@ def _accept(question: Question, pool: Pool, scale: str) -> _Accepted:
                 break
         else:
             accepted.append(candidate)
-    accepted.sort(key=_score(scale))
-    return accepted, rejections
+    score = _score(scale)
+    accepted.sort(key=score)
+    return accepted, _ties(accepted, score), rejections
 
 
 def _score(scale: str) -> Callable[[Candidate], tuple[float, float]]:
@@ -170,50 +180,44 @@ def _scale(asked: str, chat: ChatRequest, key: ApiKey) -> str:
     return "carbon" if low_carbon else "price"
 
 
-def _order(
-    accepted: list[Candidate],
+def _by_class(
+    ranked: list[Candidate],
     scale: str,
     wanted: tuple[str, ...],
     resting: frozenset[str],
-    pick: Callable[[int], int],
-) -> list[Candidate]:
-    """Healthy before resting, then the caller's order, then the score; equals are drawn."""
-    score = _score(scale)
-    ranked = list(accepted)
-    if wanted or resting:
+) -> int:
+    """Healthy before resting, then the caller's order, then the score; how many tie for the best."""
 
-        def class_of(candidate: Candidate) -> tuple[bool, int]:
-            provider = candidate.endpoint.provider.id
-            place = wanted.index(provider) if provider in wanted else len(wanted)
-            return (candidate.id in resting, place)
+    def class_of(candidate: Candidate) -> tuple[bool, int]:
+        provider = candidate.endpoint.provider.id
+        place = wanted.index(provider) if provider in wanted else len(wanted)
+        return (candidate.id in resting, place)
 
-        ranked.sort(key=class_of)  # stable: within a class the score decides
-        best = class_of(ranked[0]) if ranked else None
-        equals = [c for c in ranked if class_of(c) == best]
-    else:
-        equals = ranked
-    ties = 1
-    while ties < len(equals) and _ties(score(equals[ties]), score(equals[0])):
+    ranked.sort(key=class_of)  # stable: within a class the score decides
+    best = class_of(ranked[0]) if ranked else None
+    return _ties([c for c in ranked if class_of(c) == best], _score(scale))
+
+
+def _ties(
+    ranked: list[Candidate], score: Callable[[Candidate], tuple[float, float]]
+) -> int:
+    ties = min(1, len(ranked))
+    while ties < len(ranked) and _near(score(ranked[ties]), score(ranked[0])):
         ties += 1
-    if ties > 1:
-        ranked.insert(0, ranked.pop(pick(ties)))
-    return ranked
+    return ties
 
 
-def _ties(one: tuple[float, float], best: tuple[float, float]) -> bool:
+def _near(one: tuple[float, float], best: tuple[float, float]) -> bool:
     return all(a == b or abs(a - b) <= TIE * b for a, b in zip(one, best, strict=True))
 
 
 def _same_region_first(
-    eligible: list[Candidate], *, other_regions: bool
+    eligible: list[Candidate], resting: frozenset[str], *, other_regions: bool
 ) -> list[Candidate]:
     home = eligible[0].endpoint.region
-    same = [c for c in eligible if c.endpoint.region == home]
-    return (
-        same + [c for c in eligible if c.endpoint.region != home]
-        if other_regions
-        else same
-    )
+    if not other_regions:
+        return [c for c in eligible if c.endpoint.region == home]
+    return sorted(eligible, key=lambda c: (c.id in resting, c.endpoint.region != home))
 
 
 def _nothing(

@@ -94,7 +94,7 @@ class TailRewriter:
         hear: Callable[[Reading], None] | None = None,
         reading_is_late: bool = False,
     ) -> None:
-        self._model = orjson.dumps(model)
+        self._model = splice.quoted(model)
         self._wants_usage = wants_usage
         self._annotate = annotate
         self._prompt_tokens = prompt_tokens

@@ -1,6 +1,5 @@
 """Token counts as upstreams report them, in one shape."""
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import attrs
@@ -28,7 +27,7 @@ class Usage:
     @classmethod
     def read(cls, obj: object) -> Self | None:
         """Usage from OpenAI's `usage` object; None where there is none or it was never filled in."""
-        if not isinstance(obj, Mapping):
+        if not isinstance(obj, dict):
             return None
         prompt, completion = (
             _count(obj, "prompt_tokens"),
@@ -58,9 +57,5 @@ class Usage:
 
 
 def _count(obj: Any, key: str) -> int | None:
-    value = obj.get(key) if isinstance(obj, Mapping) else None
-    return (
-        value
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        else None
-    )
+    value = obj.get(key) if isinstance(obj, dict) else None
+    return value if type(value) is int and value >= 0 else None

@@ -1,5 +1,6 @@
 """OpenAI's chat completions, and everything that calls itself compatible."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -22,8 +23,17 @@ from lowproxy.providers.provider import UpstreamRequest
 
 # The request itself was refused: the caller's to fix, in the upstream's words.
 _CALLERS = (400, 413, 415, 422)
+# How errors under status 200 say 429.
+_LIMITED = (429, "429", "rate_limit_exceeded")
 # An upstream's complaint is shown to the caller; a page of it is enough.
 _MAX_MESSAGE = 2000
+_NO_REASON = "the upstream refused the request and gave no reason"
+_BLANK: dict[str, Any] = {
+    "message": None,
+    "type": "invalid_request_error",
+    "param": None,
+    "code": None,
+}
 
 
 class OpenAI:
@@ -40,7 +50,7 @@ class OpenAI:
             url=f"{endpoint.base_url}/chat/completions",
             fixed=_fixed(chat.stream, token),
             extra=forwarded(fields, UP),
-            body=chat.rewritten(
+            pieces=chat.pieces(
                 candidate.model.upstream_model, ask_usage=provider.stream_options
             ),
         )
@@ -74,7 +84,9 @@ class OpenAI:
         code = error.get("code") if isinstance(error, Mapping) else None
         told = f" ({code})" if isinstance(code, int) else ""
         name = candidate.endpoint.id
-        if code == 429:
+        if isinstance(code, int) and code in _CALLERS:
+            return UpstreamRefusedError(code, _shaped(answer, candidate))
+        if code in _LIMITED:
             return UpstreamRateLimitedError(f"{name} answered an error{told}")
         return UpstreamStatusError(f"{name} answered an error{told} under status 200")
 
@@ -112,28 +124,53 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
 
 
 def _error_object(body: bytes, candidate: Candidate) -> dict[str, Any]:
-    """The upstream's error in OpenAI's shape, whatever shape it came in, without our credential."""
-    for secret in candidate.endpoint.provider.credentials:
-        body = body.replace(secret.reveal().encode(), b"***")
     try:
         answer = loads(body)
     except ValueError:
-        answer = None
-    if isinstance(answer, dict):
-        if isinstance(answer.get("error"), dict) and answer["error"].get("message"):
-            return answer
-        told = answer.get("error") or answer.get("message") or answer.get("detail")
+        answer = _text(body)
+    return _shaped(answer, candidate)
+
+
+def _shaped(answer: object, candidate: Candidate) -> dict[str, Any]:
+    """The upstream's error in OpenAI's shape, whatever shape it came in, without our credentials."""
+    told: object
+    secrets = [each.reveal() for each in candidate.endpoint.provider.credentials]
+    error = answer.get("error") if isinstance(answer, dict) else answer
+    message = error.get("message") if isinstance(error, dict) else None
+    if isinstance(error, dict) and message and isinstance(message, str):
+        whole = _clean({**_BLANK, **error}, secrets)
+        if isinstance(whole, dict):
+            return {"error": whole}
+        told = message
     else:
-        told = None
-    message = (
-        told
-        if isinstance(told, str)
-        else "the upstream refused the request and gave no reason"
-    )
-    error = {
-        "message": message[:_MAX_MESSAGE],
-        "type": "invalid_request_error",
-        "param": None,
-        "code": None,
-    }
-    return {"error": error}
+        told = _told(error, answer)
+    # Cleaned before it is cut: half a credential would not be found.
+    told = _clean(told, secrets)
+    if not told:
+        return {"error": {**_BLANK, "message": _NO_REASON}}
+    if not isinstance(told, str):  # a validator's list of complaints
+        told = json.dumps(told)
+    return {"error": {**_BLANK, "message": told[:_MAX_MESSAGE]}}
+
+
+def _told(error: object, answer: object) -> object:
+    if error or not isinstance(answer, dict):
+        return error
+    return answer.get("message") or answer.get("detail")
+
+
+def _text(body: bytes) -> str | None:
+    """What is not JSON: a sentence, or a page that says nothing to a program."""
+    text = body.decode("utf-8", "replace").strip()
+    return text if text and not text.startswith("<") else None
+
+
+def _clean(value: Any, secrets: list[str]) -> Any:
+    """The value without our credentials; None where it cannot be written again."""
+    try:
+        raw = json.dumps(value, allow_nan=False)
+        for secret in filter(None, secrets):
+            raw = raw.replace(json.dumps(secret)[1:-1], "***")
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None

@@ -24,7 +24,12 @@ class UpstreamRequest:
     url: str
     fixed: tuple[tuple[str, str], ...] = attrs.field(repr=False)
     extra: list[tuple[str, str]] = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False)
+    pieces: tuple[bytes | memoryview, ...] = attrs.field(repr=False)  # of the body
+
+    @property
+    def body(self) -> bytes:
+        """The body as a whole: a copy, unless it is in one piece."""
+        return b"".join(self.pieces)
 
 
 class Dialect(Protocol):

@@ -16,7 +16,7 @@ class KeyStore:
         self._by_hash = {key.hash: key for key in keys}
 
     def identify(self, token: str | None, now: float) -> ApiKey:
-        """The key that a caller presents. Raises AuthenticationError (401) or PermissionDeniedError (403)."""
+        """The key that a caller presents. Raises AuthenticationError where there is none that is good."""
         if token is None:
             raise AuthenticationError(f"no API key: {_HOW}")
         try:

@@ -14,7 +14,7 @@ class Answer(Protocol):
     """
 
     status: int
-    fields: Mapping[str, str]  # looked up without regard to case
+    fields: Mapping[str, str]  # by lower-case names
 
     async def more(self) -> bytes:
         """The next bytes of the body, b"" at its clean end. Raises UpstreamError."""

@@ -437,7 +437,7 @@ class FastClient:
         lines = b"%b%bContent-Length: %d\r\n\r\n" % (
             lead,
             extra.encode("utf-8", "surrogateescape"),
-            len(request.body),
+            sum(map(len, request.pieces)),
         )
         connection = self._pool.take(target)
         if connection is not None:
@@ -469,10 +469,10 @@ class FastClient:
         answer = connection.answer = FastAnswer(
             connection, request.endpoint_id, self._timeouts, self._loop
         )
-        if len(request.body) < _JOIN_BYTES:
-            connection.transport.write(lines + request.body)
+        if len(request.pieces) == 1 and len(request.pieces[0]) < _JOIN_BYTES:
+            connection.transport.write(lines + request.pieces[0])
         else:
-            connection.transport.writelines((lines, request.body))
+            connection.transport.writelines((lines, *request.pieces))
         return answer
 
     async def _connect(self, target: Target, name: str) -> Connection:

@@ -185,7 +185,6 @@ def test_the_last_chunk_carries_lowrouter(drawn, asked):
     if said:
         assert where[-1] == len(said) - 1
         assert all("choices" in said[i] for i in where)
-        assert asked or len(where) == 1
     if done or said:
         assert read_chunks(out)[-1] == "[DONE]"
     known = machine.known_usage()
