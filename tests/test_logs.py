@@ -1,5 +1,6 @@
 """One line per fact, in the form that is asked for, and silence where others would talk."""
 
+import asyncio
 import io
 import json
 import logging
@@ -92,3 +93,34 @@ def test_aiohttp_does_not_log_heads(told):
     told("json")
     for name in ("aiohttp.server", "aiohttp.access"):
         assert not logging.getLogger(name).isEnabledFor(logging.CRITICAL)
+
+
+def test_lines_that_can_wait_share_a_write():
+    """Without a loop a line leaves at once; with one it waits, unless it is worse than information."""
+    out = io.BytesIO()
+    lines = logs.Lines(out)
+    lines.info(b"alone")
+    assert out.getvalue() == b"alone\n"
+
+    async def two_and_an_error() -> bytes:
+        lines.info(b"one")
+        lines.info(b"two")
+        waiting = out.getvalue()
+        lines.error(b"three")
+        return waiting
+
+    assert asyncio.run(two_and_an_error()) == b"alone\n"
+    assert out.getvalue() == b"alone\none\ntwo\nthree\n"
+
+
+def test_many_waiting_lines_are_written_before_their_time():
+    """What waits is bounded."""
+    out = io.BytesIO()
+    lines = logs.Lines(out)
+
+    async def fill() -> None:
+        for _ in range(logs.Lines.MOST):
+            lines.info(b"x")
+
+    asyncio.run(fill())
+    assert out.getvalue() == b"x\n" * logs.Lines.MOST
