@@ -13,6 +13,7 @@ import pytest
 from lowproxy import errors
 from lowproxy.cli import COMMANDS, main
 from lowproxy.config.rows import LATER, KeyRow, Relay, Server, Timeouts
+from lowproxy.core.preferences import Preferences
 from lowproxy.metrics import Metrics
 from lowproxy.server import endpoints
 from tests.e2e.conftest import running_gateway
@@ -165,6 +166,20 @@ def test_the_errors_are_the_programs():
     unused = {errors.BudgetSpentError, errors.LowproxyError}
 
     assert said == {kind.status for kind in kinds if kind not in unused}
+
+
+def test_the_wishes_are_the_programs():
+    """Every field of `route`, as the refusal of another one lists them."""
+    with pytest.raises(errors.BadRequestError) as refused:
+        Preferences.read({"route": {"else": True}}, None)
+    there = refused.value.message.partition("there are ")[2].split(", ")
+    said = [
+        name for row in table("in the request | meaning") for name in quoted(row[0])
+    ]
+
+    assert {f"route.{name}" for name in there} == {
+        name.partition(":")[0] for name in said if name.startswith("route.")
+    }
 
 
 def test_what_is_not_there_is_said():
