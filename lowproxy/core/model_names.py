@@ -20,8 +20,8 @@ _SUFFIX = re.compile(
     r"[-:@](?:\d{4}-\d{2}-\d{2}|20\d{6}|\d{4}|\d{2}-20\d{2}|latest|free|preview|exp"
     r"|instruct|chat|it|thinking|reasoning|base|hf|maas|tee"
     r"|(?:fp8|fp4|nvfp4|mxfp4|int8|int4|4bit|8bit|awq|gptq|w4a16|w8a8|bf16|fp16)"
-    r"(?:-v\d)?"
-    r"|dynamic|block)$"
+    r"(?:-v\d|-kv)?"
+    r"|quantized\.(?:w4a16|w8a8|w8a16)|dynamic|block|bnb|autoround)$"
 )
 # These do so only behind a size: gpt-4-turbo is not gpt-4.
 _SIZED_SUFFIX = re.compile(r"(\d[bB][^/]*)[-:@](?:turbo|versatile|instant|fast|lite)$")
@@ -30,6 +30,7 @@ _BITS = {
     "int8": 8.0,
     "8bit": 8.0,
     "w8a8": 8.0,
+    "w8a16": 8.0,
     "fp4": 4.5,
     "nvfp4": 4.5,
     "mxfp4": 4.25,
@@ -103,7 +104,7 @@ def _at_precision(facts: ModelFacts, ending: str) -> ModelFacts:
 
 
 def _named_bits(name: str) -> float | None:
-    words = re.split(r"[-:@_/]", name.lower())
+    words = re.split(r"[-:@_/.]", name.lower())
     return next((_BITS[word] for word in reversed(words) if word in _BITS), None)
 
 

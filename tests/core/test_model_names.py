@@ -78,6 +78,12 @@ def test_spellings_of_one_model(spelling):
         ("acme/Large-70B-Instruct-FP8", 8),
         ("acme/Large-70B-Instruct-AWQ", 4.25),
         ("acme/Large-70B-Instruct-NVFP4-v2", 4.5),
+        ("acme/Large-70B-Instruct-FP8-KV", 8),
+        ("acme/Large-70B-Instruct-quantized.w4a16", 4.25),
+        ("acme/Large-70B-Instruct-quantized.w8a8", 8),
+        ("acme/Large-70B-Instruct-bnb-4bit", 4.25),
+        ("acme/Large-70B-Instruct-int4-AutoRound", 4.25),
+        ("acme/Large-70B-Instruct-AWQ-4bit", 4.25),
         ("acme/large-70b:free", 16),
     ],
 )
@@ -212,6 +218,13 @@ CARDS = [
     ("nvidia/NVIDIA-Nemotron-Nano-9B-v2", 8.89, 8.89, 16),
     ("openai/gpt-oss-120b", 116.8, 5.13, 4.47),
     ("zai-org/GLM-4.5-Air-FP8", 106, 12, 8),
+    # These would be taken for dense models by the size in their name.
+    ("openai/gpt-oss-safeguard-120b", 116.8, 5.13, 4.47),
+    ("deepseek-ai/DeepSeek-Prover-V2-671B", 671, 37, 8),
+    ("upstage/Solar-Open-100B", 102.6, 12, 16),
+    ("allenai/OLMoE-1B-7B-0924-Instruct", 6.9, 1.3, 16),
+    ("RedHatAI/Llama-3.3-70B-Instruct-quantized.w4a16", 70.6, 70.6, 4.25),
+    ("nvidia/DeepSeek-R1-0528-FP4-v2", 671, 37, 4.5),
 ]
 
 
