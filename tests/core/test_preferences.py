@@ -1,0 +1,147 @@
+"""What a request says about its routing is taken exactly, or refused by name."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowproxy.core.preferences import Preferences
+from lowproxy.errors import BadRequestError
+
+NO_PRICES: list[object] = ["cheap", "nan", "inf", float("inf"), -1, True, [], 10**400]
+
+
+def read(header=None, **body):
+    return Preferences.read(body, header)
+
+
+def test_nothing_said():
+    """No route, no provider, no header: no constraint."""
+    assert read() == Preferences()
+    assert read(route=None, provider=None) == Preferences()
+    assert read(route={}, provider={}) == Preferences()
+    assert read(header="") == Preferences()
+
+
+def test_everything_said():
+    """Each field of `route` and of OpenRouter's `provider`."""
+    said = read(
+        route={
+            "region": "eu-west",
+            "provider": "acme",
+            "prefer_low_carbon": False,
+            "fallback": False,
+        },
+        provider={
+            "order": ["acme", "other"],
+            "only": ["acme"],
+            "ignore": ["bad"],
+            "allow_fallbacks": False,
+            "require_parameters": True,
+            "sort": "price",
+            "max_price": {"prompt": "0.5", "completion": 2},
+        },
+    )
+
+    assert said == Preferences(
+        region="eu-west",
+        provider="acme",
+        prefer_low_carbon=False,
+        fallback=False,
+        order=("acme", "other"),
+        only=("acme",),
+        ignore=("bad",),
+        allow_fallbacks=False,
+        require_parameters=True,
+        sort="price",
+        max_price_prompt=0.5,
+        max_price_completion=2.0,
+    )
+
+
+def test_null_says_nothing():
+    """As everywhere in this API."""
+    route = dict.fromkeys(("region", "provider", "prefer_low_carbon", "fallback"))
+    names = ("order", "only", "ignore", "allow_fallbacks", "sort", "max_price")
+    prices = {"max_price": {"prompt": None, "completion": None}}
+
+    assert read(route=route, provider=dict.fromkeys(names)) == Preferences()
+    assert read(provider=prices) == Preferences()
+
+
+def test_the_body_wins_over_the_header():
+    """Where both name a region."""
+    assert read("eu-west").region == "eu-west"
+    assert read("eu-west", route={"fallback": False}).region == "eu-west"
+    assert read("eu-west", route={"region": None}).region == "eu-west"
+    assert read("eu-west", route={"region": "us"}).region == "us"
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "words"),
+    [
+        ({"route": "eu"}, "route", "object"),
+        ({"route": {"regoin": "eu"}}, "route.regoin", "there are region, provider"),
+        ({"route": {"region": 5}}, "route.region", "non-empty string"),
+        ({"route": {"region": ""}}, "route.region", "non-empty string"),
+        ({"route": {"region": ["eu"]}}, "route.region", "non-empty string"),
+        ({"route": {"provider": ""}}, "route.provider", "non-empty string"),
+        ({"route": {"fallback": "no"}}, "route.fallback", "true or false"),
+        ({"route": {"fallback": 0}}, "route.fallback", "true or false"),
+        ({"route": {"prefer_low_carbon": 1}}, "route.prefer_low_carbon", "true or"),
+        ({"provider": "acme"}, "provider", "object"),
+        ({"provider": ["acme"]}, "provider", "object"),
+        ({"provider": {"order": "acme"}}, "provider.order", "list of provider ids"),
+        ({"provider": {"only": [1]}}, "provider.only", "list of provider ids"),
+        ({"provider": {"ignore": {}}}, "provider.ignore", "list of provider ids"),
+        ({"provider": {"allow_fallbacks": 1}}, "provider.allow_fallbacks", "true or"),
+        ({"provider": {"sort": "speed"}}, "provider.sort", "one of price"),
+        ({"provider": {"sort": ["price"]}}, "provider.sort", "one of price"),
+        ({"provider": {"zdr": True}}, "provider.zdr", "not supported"),
+        ({"provider": {"data_collection": "deny"}}, None, "not supported"),
+        ({"provider": {"max_price": 1}}, "provider.max_price", "object"),
+        ({"provider": {"max_price": {"image": 1}}}, "provider.max_price.image", "no"),
+        *[
+            ({"provider": {"max_price": {"prompt": price}}}, None, "must be a number")
+            for price in NO_PRICES
+        ],
+    ],
+)
+def test_refused_by_name(body, param, words):
+    """400 with the path of the field and what would be right; nothing is passed over in silence."""
+    with pytest.raises(BadRequestError) as caught:
+        read(**body)
+
+    assert caught.value.status == 400
+    assert words in caught.value.message
+    if param is not None:
+        assert caught.value.param == param
+        assert param in caught.value.message
+
+
+def test_contradictions():
+    """A pin to a provider that the same request rules out."""
+    for wishes in ({"only": ["other"]}, {"ignore": ["acme"]}):
+        with pytest.raises(
+            BadRequestError, match=r"route\.provider 'acme' is"
+        ) as caught:
+            read(route={"provider": "acme"}, provider=wishes)
+        assert caught.value.param == "route.provider"
+    agreed = read(route={"provider": "acme"}, provider={"only": ["acme"], "ignore": []})
+    assert agreed.provider == "acme"
+
+
+@given(st.text(st.characters(codec=None), min_size=1))
+def test_a_name_may_be_anything_but_an_error_text_may_not(name):
+    """What a caller calls a field comes back short and printable, or not at all."""
+    for body in (
+        {"route": {name: 1}},
+        {"provider": {name: 1}},
+        {"provider": {"max_price": {name: 1}}},
+    ):
+        try:
+            read(**body)
+        except BadRequestError as refused:
+            told = f"{refused.message} {refused.param}"
+            assert told.isascii()
+            assert told.isprintable()
+            assert len(told) < 400
