@@ -278,7 +278,7 @@ def _method(name: str) -> Method:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of tokens")
     return int(text)
 

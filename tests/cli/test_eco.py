@@ -161,6 +161,7 @@ def test_what_cannot_be_estimated(capsys, argv, code, said):
         ["--pue", "x"],
         ["--prompt-tokens", "-1"],
         ["--prompt-tokens", "1e3"],
+        ["--prompt-tokens", "9" * 400],
         ["--methodology", "v9"],
         ["--zone", "FR", "--region", "eu-west"],
     ],
