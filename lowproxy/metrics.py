@@ -7,7 +7,7 @@ would cost a request more than choosing its route).
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -124,6 +124,15 @@ class Metrics:
             "Stream events that were passed on unread",
             ("provider",),
         )
+        self.grid_failures = Counter(
+            "lowproxy_grid_failures",
+            "Answers of grid sources that could not be used, by reason",
+            ("source", "reason"),
+        )
+        # Zone, source, grams per kWh (None: too old to be used) and age in seconds.
+        self.grid_readings: Callable[
+            [], Iterable[tuple[str, str, float | None, float]]
+        ] = tuple
         self.open_requests = 0
         self.registry = CollectorRegistry()
         self.registry.register(self)
@@ -157,6 +166,24 @@ class Metrics:
         yield GaugeMetricFamily(
             "lowproxy_open_requests", "Requests being served", value=self.open_requests
         )
+        yield from self._grid()
+
+    def _grid(self) -> Iterator[Metric]:
+        grams = GaugeMetricFamily(
+            "lowproxy_grid_intensity",
+            "Grams of CO2 equivalent per kWh, of live readings that are fresh",
+            labels=("zone", "source"),
+        )
+        age_s = GaugeMetricFamily(
+            "lowproxy_grid_age_seconds",
+            "Since the moment that the last good reading is of",
+            labels=("zone", "source"),
+        )
+        for zone, source, g_per_kwh, seconds in self.grid_readings():
+            age_s.add_metric((zone, source), seconds)
+            if g_per_kwh is not None:
+                grams.add_metric((zone, source), g_per_kwh)
+        yield from (grams, age_s)
 
     def describe(self) -> Iterable[Metric]:
         """The names alone, so that registering does not collect."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
@@ -13,12 +13,14 @@ from aiohttp import web
 
 from lowproxy.catalogue import Catalogue, build_pool
 from lowproxy.config import Config, Listen
+from lowproxy.core.eco import CarbonIntensity
 from lowproxy.core.eco_methods import DEFAULT, find_method
 from lowproxy.core.health import Health
 from lowproxy.core.routing import Memo
 from lowproxy.demo import running_demo
 from lowproxy.errors import ConfigError
 from lowproxy.grid.annual import AnnualGrid
+from lowproxy.grid.feed import running_feeds
 from lowproxy.grid.model_table import load_models
 from lowproxy.metrics import Metrics
 from lowproxy.server.admin import admin_app
@@ -87,6 +89,14 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
             pick=pick,
             aftermath=aftermath,
         )
+
+        def use(live: Mapping[str, CarbonIntensity]) -> None:
+            """Weighs, and ranks, by new live readings; requests under way notice nothing."""
+            scales.use(live)
+            parts.pool = build_pool(catalogue, scales.typical, config.auto.models)
+            parts.memo = Memo()
+
+        await stack.enter_async_context(running_feeds(config.feeds, use, parts.metrics))
         admin = await stack.enter_async_context(
             _admin(parts, config.server.admin_listen)
         )

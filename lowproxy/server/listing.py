@@ -1,5 +1,6 @@
 """What can be asked for and who serves it: `GET /models`, `/models/{id}`, `/providers`."""
 
+import time
 from typing import Any
 
 import orjson
@@ -7,6 +8,7 @@ from aiohttp import web
 
 from lowproxy.core.access import ApiKey
 from lowproxy.core.eco_block import six
+from lowproxy.core.grid_reading import moment
 from lowproxy.core.upstreams import PSEUDO_MODELS, Candidate, region_matches
 from lowproxy.errors import UnknownModelError
 from lowproxy.server.exchange import Exchange
@@ -77,16 +79,21 @@ async def list_providers(
 def _place(parts: Parts, candidate: Candidate) -> dict[str, Any]:
     endpoint = candidate.endpoint
     grid = parts.scales.reading(endpoint)
+    reading: dict[str, Any] = {
+        "zone": grid.zone,
+        "intensity_g_per_kwh": six(grid.grams_per_kwh),
+        "factor": grid.factor,
+        "at": grid.at,
+        "source": grid.source,
+        "live": grid.live,
+    }
+    if grid.live:
+        reading["age_s"] = round(time.time() - moment(grid.at))
     return {
         "id": endpoint.id,
         "region": endpoint.region,
         "region_provenance": endpoint.provenance,
-        "grid": {
-            "zone": grid.zone,
-            "intensity_g_per_kwh": six(grid.grams_per_kwh),
-            "at": grid.at,
-            "source": grid.source,
-        },
+        "grid": reading,
         "models": 0,
         "resting_models": 0,
     }

@@ -1,5 +1,10 @@
 """Weighs answers: model sizes, grid readings and a method, brought together per candidate."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import attrs
+
 from lowproxy.catalogue import price_per_1k
 from lowproxy.core.eco import (
     CarbonIntensity,
@@ -14,11 +19,27 @@ from lowproxy.core.model_names import ModelTable
 from lowproxy.core.upstreams import Candidate, Endpoint, Model
 from lowproxy.core.usage import Usage
 from lowproxy.grid.annual import AnnualGrid
+from lowproxy.grid.latest import LatestGrid
 
 # What routing compares candidates by: a question of a page, an answer of half a page.
 TYPICAL = Usage(prompt=500, completion=500)
 
 _DEMO_NOTES = ("demo",)
+
+
+class _Place(NamedTuple):
+    """The grid where an endpoint stands."""
+
+    reading: CarbonIntensity
+    comparable: CarbonIntensity  # by life cycle factors, for ranking
+
+
+class _Worked(NamedTuple):
+    """What was worked out for a model at a place, and the grid reading in it."""
+
+    coefficients: Coefficients | None
+    endpoint: Endpoint
+    grid: CarbonIntensity
 
 
 class Scales:
@@ -27,8 +48,22 @@ class Scales:
     def __init__(self, method: Method, table: ModelTable, grid: AnnualGrid) -> None:
         self._method = method
         self._table = table
-        self._grid = grid
-        self._coefficients: dict[tuple[str, str], Coefficients | None] = {}
+        self._grid = LatestGrid(grid)
+        self._places: dict[str, _Place] = {}
+        self._worked: dict[tuple[str, str], _Worked] = {}
+
+    def use(self, live: Mapping[str, CarbonIntensity]) -> None:
+        """Takes these live readings by zone, and no other, from now on.
+
+        What was worked out with a reading that has not changed is kept.
+        """
+        self._grid = attrs.evolve(self._grid, live=live)
+        self._places = {}
+        self._worked = {
+            key: worked
+            for key, worked in self._worked.items()
+            if worked.grid == self.reading(worked.endpoint)
+        }
 
     def weigh(
         self,
@@ -62,8 +97,14 @@ class Scales:
     def typical(
         self, model: Model, endpoint: Endpoint
     ) -> tuple[float | None, float | None]:
-        """Grams and price per 1000 tokens, for the pool: what `catalogue.build_pool` asks."""
+        """Grams and price per 1000 tokens, for the pool: what `catalogue.build_pool` asks.
+
+        By life cycle factors only: direct ones are for weighing, never for comparing.
+        """
         coefficients = self._of(model, endpoint)
+        place = self._place(endpoint)
+        if coefficients and place.comparable != place.reading:
+            coefficients = self._work(model, endpoint, place.comparable)
         grams = (
             coefficients.impact(TYPICAL).carbon_per_1k_tokens_g
             if coefficients
@@ -73,20 +114,32 @@ class Scales:
 
     def reading(self, endpoint: Endpoint) -> CarbonIntensity:
         """The grid where an endpoint stands."""
-        return self._grid.intensity(endpoint.zone, endpoint.region)
+        return self._place(endpoint).reading
+
+    def _place(self, endpoint: Endpoint) -> _Place:
+        place = self._places.get(endpoint.id)
+        if place is None:
+            where = endpoint.zone, endpoint.region
+            place = _Place(self._grid.intensity(*where), self._grid.comparable(*where))
+            self._places[endpoint.id] = place
+        return place
 
     def _of(self, model: Model, endpoint: Endpoint) -> Coefficients | None:
         key = (model.id, endpoint.id)
-        if key not in self._coefficients:
-            facts = self._facts(model)
-            self._coefficients[key] = (
-                None
-                if facts is None
-                else self._method.coefficients(
-                    facts, self.reading(endpoint), endpoint.provider.pue
-                )
-            )
-        return self._coefficients[key]
+        worked = self._worked.get(key)
+        if worked is None:
+            grid = self.reading(endpoint)
+            coefficients = self._work(model, endpoint, grid)
+            worked = self._worked[key] = _Worked(coefficients, endpoint, grid)
+        return worked.coefficients
+
+    def _work(
+        self, model: Model, endpoint: Endpoint, grid: CarbonIntensity
+    ) -> Coefficients | None:
+        facts = self._facts(model)
+        if facts is None:
+            return None
+        return self._method.coefficients(facts, grid, endpoint.provider.pue)
 
     def _facts(self, model: Model) -> ModelFacts | None:
         return model.facts or self._table.facts(model.id, model.upstream_model)
