@@ -1,5 +1,6 @@
 """Who comes in, what a refusal looks like, and that every request is written down."""
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -169,6 +170,27 @@ async def test_while_draining(serve, upstream):
         assert (await reply.json())["error"]["code"] == "overloaded"
     assert upstream.requests.count == 0
     assert (await gateway.books.record()).status == "gateway_error"
+
+
+async def test_more_than_can_be_served(serve, upstream):
+    """`max_requests` at a time: one more is told to come back, those under way go on."""
+    gate = asyncio.Event()
+
+    async def think(seen, wire):
+        await wire.hold(gate)
+        await Answer.of(openai_completion()).play(wire)
+
+    upstream.on_request = think
+    gateway = await serve(upstream, server="max_requests = 2")
+    asked = [asyncio.create_task(gateway.chat()) for _ in range(2)]
+    await upstream.requests.wait(2)
+    told = await gateway.chat()
+    assert (told.status, told.headers["retry-after"]) == (503, "1")
+    assert told.error["code"] == "overloaded"
+    assert "max_requests" in told.error["message"]
+    gate.set()
+    assert [(await each).status for each in asked] == [200, 200]
+    assert (await gateway.chat()).status == 200
 
 
 async def test_a_bug_is_told_without_its_text(serve, upstream, monkeypatch, log_text):
