@@ -124,3 +124,27 @@ def test_many_waiting_lines_are_written_before_their_time():
 
     asyncio.run(fill())
     assert out.getvalue() == b"x\n" * logs.Lines.MOST
+
+
+def test_an_access_line_is_the_same_with_and_without_waiting():
+    """The short way gives what structlog gives, but for the time."""
+    told = []
+    for batched in (False, True):
+        stream = io.TextIOWrapper(io.BytesIO())
+        flush = logs.set_up("json", stream, batched=batched)
+        logs.request_done({"http_status": 200, "model": "a"})
+        flush()
+        line = json.loads(stream.buffer.getvalue())
+        assert line.pop("timestamp")
+        told.append(line)
+    assert (
+        told[0]
+        == told[1]
+        == {
+            "level": "info",
+            "event": "request.done",
+            "http_status": 200,
+            "model": "a",
+        }
+    )
+    logs.set_up("json", io.TextIOWrapper(io.BytesIO()))

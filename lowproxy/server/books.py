@@ -2,14 +2,11 @@
 
 from typing import Any
 
-import structlog
-
-from lowproxy.core.eco_outcomes import PARTIAL
+from lowproxy.core.eco_outcomes import PARTIAL, wasted
 from lowproxy.core.record import UsageRecord
+from lowproxy.logs import request_done
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
-
-log = structlog.get_logger("lowproxy.access")
 
 
 def write_down(parts: Parts, exchange: Exchange) -> None:
@@ -23,10 +20,20 @@ def write_down(parts: Parts, exchange: Exchange) -> None:
             exchange.impact = parts.scales.weigh(
                 candidate, usage, notes, exchange.reading
             )
+    exchange.wasted = _wasted(parts, exchange)
     record = exchange.record()
     parts.metrics.count(record)
     if parts.config.log.access:
-        log.info("request.done", **access_facts(record))
+        request_done(access_facts(record))
+
+
+def _wasted(parts: Parts, exchange: Exchange) -> tuple[float, float] | None:
+    """Wh and grams of the attempts that failed, as far as upstreams told their tokens."""
+    decision = exchange.decision
+    if decision is None or all(tried.wasted is None for tried in exchange.attempts):
+        return None
+    pairs = zip(decision.candidates, exchange.attempts, strict=False)
+    return wasted(parts.scales.weigh(c, tried.wasted) for c, tried in pairs)
 
 
 def access_facts(record: UsageRecord) -> dict[str, Any]:
@@ -56,4 +63,7 @@ def access_facts(record: UsageRecord) -> dict[str, Any]:
     if record.impact is not None:
         facts["energy_wh"] = round(record.impact.energy_wh, 9)
         facts["carbon_g"] = round(record.impact.carbon_g, 9)
+    if record.wasted is not None:
+        facts["wasted_wh"] = round(record.wasted[0], 9)
+        facts["wasted_g"] = round(record.wasted[1], 9)
     return facts

@@ -222,7 +222,7 @@ async def test_books_that_cannot_be_kept(serve, upstream, monkeypatch, log_text)
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(books.log, "info", full, raising=False)
+    monkeypatch.setattr(books, "request_done", full)
     monkeypatch.setattr(gateway.parts.metrics, "count", full)
     async with gateway.caller() as caller:
         for body in (ask(), asking(), {}):
