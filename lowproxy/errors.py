@@ -188,12 +188,16 @@ class OverloadedError(LowproxyError):
 
 
 class UpstreamError(LowproxyError):
-    """A request was sent and failed, and no candidate was left."""
+    """A request was sent and failed, and no candidate was left.
+
+    `usage` is the member of that name of what the upstream said, for those that bill failures.
+    """
 
     status = 502
     type = "upstream_error"
     code = "upstream_failed"
     side = "upstream"
+    usage: object = None
 
 
 class UpstreamUnreachableError(UpstreamError):

@@ -33,3 +33,4 @@ class UsageRecord:
     impact: EcoImpact | None
     attempts: tuple[tuple[str, str], ...]  # candidate and outcome, in order
     unreadable_events: int = 0
+    wasted: tuple[float, float] | None = None  # Wh and grams of attempts that failed

@@ -20,7 +20,8 @@ def write_down(parts: Parts, exchange: Exchange) -> None:
             exchange.impact = parts.scales.weigh(
                 candidate, usage, notes, exchange.reading
             )
-    exchange.wasted = _wasted(parts, exchange)
+    if len(exchange.attempts) > 1 or exchange.outcome != "ok":
+        exchange.wasted = _wasted(parts, exchange)
     record = exchange.record()
     parts.metrics.count(record)
     if parts.config.log.access:

@@ -54,6 +54,7 @@ class Exchange:
     weighed: Usage | None = None  # the usage that `impact` was made from
     impact: EcoImpact | None = None
     reading: Reading | None = None  # what the upstream says that the answer took
+    wasted: tuple[float, float] | None = None  # Wh and grams of attempts that failed
     eco: str | None = None  # "full" or "short", where the request says
     notes: tuple[str, ...] = ()  # what an impact has to say of the request
     unreadable_events: int = 0
@@ -123,4 +124,5 @@ class Exchange:
             impact=self.impact,
             attempts=tuple([(a.candidate, a.outcome) for a in self.attempts]),
             unreadable_events=self.unreadable_events,
+            wasted=self.wasted,
         )

@@ -18,6 +18,7 @@ from lowproxy.core.parsing import loads
 from lowproxy.core.routing import RouteDecision
 from lowproxy.core.sse import Cutter, payload
 from lowproxy.core.upstreams import Candidate
+from lowproxy.core.usage import Usage
 from lowproxy.errors import (
     UpstreamCutError,
     UpstreamError,
@@ -51,6 +52,7 @@ class Attempt:
     candidate: str
     outcome: str  # "ok", an error's code, or "abandoned": the caller left meanwhile
     duration_s: float
+    wasted: Usage | None = None  # tokens of an answer that failed, where it told them
 
 
 @attrs.frozen(slots=False)
@@ -99,7 +101,8 @@ class Dispatch:
             try:
                 opened = await self._attempt(candidate, chat, fields)
             except UpstreamError as failure:
-                attempts.append(Attempt(candidate.id, failure.code, self.now() - began))
+                took_s, wasted = self.now() - began, Usage.read(failure.usage)
+                attempts.append(Attempt(candidate.id, failure.code, took_s, wasted))
                 if isinstance(failure, UpstreamRefusedError):
                     raise
                 self.health.failed(candidate.id, self.now(), failure.retry_after_s)
@@ -139,16 +142,17 @@ class Dispatch:
         dialect = DIALECTS[candidate.endpoint.provider.dialect]
         if not 200 <= answer.status < 300:
             body = await _body(answer, MAX_ERROR_BYTES)
-            raise dialect.failure(
+            failure = dialect.failure(
                 candidate, answer.status, answer.fields, body or b"", datetime.now(UTC)
             )
+            raise _with_usage(failure, _object(body))
         kind = media_type(answer.fields)
         if kind == "text/event-stream" or (chat.stream and "json" not in kind):
             first, event = await _opening(answer)
             if event is not None and (
-                failure := dialect.failure_within(candidate, event)
+                fault := dialect.failure_within(candidate, event)
             ):
-                raise failure
+                raise _with_usage(fault, event)
             if not first:
                 raise UpstreamCutError(
                     f"{candidate.endpoint.id}: the stream ended before its first event"
@@ -160,8 +164,8 @@ class Dispatch:
             raise UpstreamUnreadableError(
                 f"{candidate.endpoint.id}: the answer is not a JSON object"
             )
-        if failure := dialect.failure_within(candidate, parsed):
-            raise failure
+        if fault := dialect.failure_within(candidate, parsed):
+            raise _with_usage(fault, parsed)
         return Whole(candidate, answer, body, parsed)
 
 
@@ -180,6 +184,11 @@ def most_telling(failures: list[UpstreamError]) -> UpstreamError:
     return UpstreamRateLimitedError(
         limited[-1].message, retry_after_s=min(waits, default=1.0)
     )
+
+
+def _with_usage(failure: UpstreamError, said: dict[str, Any] | None) -> UpstreamError:
+    failure.usage = said.get("usage") if said else None
+    return failure
 
 
 async def _body(answer: Answer, limit: int) -> bytes | None:

@@ -1,6 +1,7 @@
 """What upstreams report of their energy: read, checked, brought to one boundary."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -54,7 +55,17 @@ MELIOUS = {
 }
 
 
-def reading(energy_wh=0.2, boundary="facility", **more):
+def inside(answer: Any) -> Any:
+    """What an answer tells, for tests that know what it is."""
+    return told_in(answer)
+
+
+def above(fields: Any) -> Any:
+    """What a head tells."""
+    return told_above(fields)
+
+
+def reading(energy_wh: float = 0.2, boundary: str = "facility", **more: Any) -> Reading:
     """What somebody says that an answer took."""
     return Reading("somebody", energy_wh, boundary, **more)
 
@@ -64,9 +75,9 @@ def reading(energy_wh=0.2, boundary="facility", **more):
 
 def test_neuralwatt_counts_joules_of_the_gpu():
     """Joules first, kWh where there are none; the zone that the grid's id is."""
-    found = told_in({"id": "x", "choices": [], "energy": NEURALWATT})
+    found = inside({"id": "x", "choices": [], "energy": NEURALWATT})
     assert found == Reading("neuralwatt", 0.1, "gpu", 0.0072, "FI")
-    assert told_in({"energy": {"energy_kwh": 0.0001}}).energy_wh == pytest.approx(0.1)
+    assert inside({"energy": {"energy_kwh": 0.0001}}).energy_wh == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -104,63 +115,64 @@ def test_other_comments_say_nothing(comment):
 
 def test_greenpt_names_its_units():
     """Watt-milliseconds and micrograms; other units where it names them; else nothing."""
-    found = told_in({"impact": GREENPT})
+    found = inside({"impact": GREENPT})
     assert found.energy_wh == pytest.approx(0.1)
     assert found.carbon_g == pytest.approx(0.0041)
     assert (found.source, found.boundary) == ("greenpt", "unstated")
     joules = {"energy": {"total": 360, "unit": "J"}}
-    assert told_in({"impact": joules}).energy_wh == pytest.approx(0.1)
+    assert inside({"impact": joules}).energy_wh == pytest.approx(0.1)
     for unit in ("BTU", None, 1, ["Wms"]):
-        assert told_in({"impact": {"energy": {"total": 1, "unit": unit}}}) is None
+        assert inside({"impact": {"energy": {"total": 1, "unit": unit}}}) is None
 
 
 def test_melious_counts_the_facility():
     """In kWh, by a model of its own: one band down."""
-    found = told_in({"environment_impact": MELIOUS})
+    found = inside({"environment_impact": MELIOUS})
     assert (found.energy_wh, found.boundary, found.zone) == (0.2, "facility", "FI")
     assert found.notes == ("provider-modelled",)
 
 
 def test_joules_in_a_header_field():
     """Cooling included; whoever says that it estimates is believed that, too."""
-    assert told_above({"x-energy-joules": "360"}) == Reading(
+    assert above({"x-energy-joules": "360"}) == Reading(
         "x-energy-joules", 0.1, "facility"
     )
     guess = {"x-energy-joules": "360", "x-energy-method": "Estimated"}
-    assert told_above(guess).notes == ("provider-modelled",)
-    assert told_above({"x-energy-joules": "plenty"}) is None
-    assert told_above({}) is None
+    assert above(guess).notes == ("provider-modelled",)
+    assert above({"x-energy-joules": "plenty"}) is None
+    assert above({}) is None
 
 
 def test_units_that_are_ambiguous_are_not_read():
     """`MWh` in a header may be anything, and it is an estimate."""
-    assert told_above({"x-green-energy-mwh": "0.3", "x-green-carbon-mg": "1"}) is None
+    assert above({"x-green-energy-mwh": "0.3", "x-green-carbon-mg": "1"}) is None
 
 
 def test_another_gateway_says_what_it_knows():
     """Its method, bounds, band and version come along, where it tells them."""
     full = eco_fields(ESTIMATE, full=True)
-    found = told_in({"lowrouter": {"eco": full}})
+    found = inside({"lowrouter": {"eco": full}})
     assert found.method == "estimated"
     assert found.zone == "FR"
     assert found.accuracy == "accurate"
     assert found.methodology_version == DEFAULT.version
     assert found.energy_wh_low == full["energy_wh_low"]
-    short = told_in({"lowrouter": {"eco": {"energy_wh": 0.2, "accuracy": "superb"}}})
+    short = inside({"lowrouter": {"eco": {"energy_wh": 0.2, "accuracy": "superb"}}})
     assert (short.method, short.accuracy, short.energy_wh_low) == (
         "estimated",
         "gross",
         None,
     )
-    assert told_in({"lowrouter": {"generation_id": "gen_1"}}) is None
+    assert inside({"lowrouter": {"generation_id": "gen_1"}}) is None
 
 
 def test_answers_without_a_figure_say_nothing():
     """Members of these names that are something else are something else."""
-    for value in (None, 12, "low", [], {}, {"energy_joules": True}, {"eco": 1}):
+    odd: list[Any] = [None, 12, "low", [], {}, {"energy_joules": True}, {"eco": 1}]
+    for value in odd:
         for name in ("energy", "impact", "environment_impact", "lowrouter"):
-            assert told_in({"choices": [], name: value}) is None
-    assert told_in({"choices": []}) is None
+            assert inside({"choices": [], name: value}) is None
+    assert inside({"choices": []}) is None
 
 
 json_values = st.recursive(
@@ -178,7 +190,7 @@ json_values = st.recursive(
 @given(st.dictionaries(st.sampled_from(["energy", "impact", "lowrouter"]), json_values))
 def test_nothing_that_is_told_breaks_anything(answer):
     """Whatever the shape: a reading or none, and an impact that is finite."""
-    found = told_in(answer)
+    found = inside(answer)
     if found is not None:
         impact = measured(found, ESTIMATE)
         assert 0 < impact.energy_wh_low <= impact.energy_wh <= impact.energy_wh_high
@@ -187,7 +199,7 @@ def test_nothing_that_is_told_breaks_anything(answer):
 
 def test_an_integer_beyond_any_double_is_refused():
     """JSON allows it."""
-    found = told_in({"energy": {"energy_joules": 10**400}})
+    found = inside({"energy": {"energy_joules": 10**400}})
     assert REJECTED in measured(found, ESTIMATE).notes
 
 
@@ -232,7 +244,7 @@ def test_a_gpu_is_scaled_to_its_facility(pue):
 
 def test_a_boundary_that_nobody_states_is_not_scaled():
     """But the upper bound allows for it, and the block says so."""
-    found = measured(told_in({"impact": GREENPT}), ESTIMATE)
+    found = measured(inside({"impact": GREENPT}), ESTIMATE)
     assert found.energy_wh == pytest.approx(0.1)
     assert found.energy_wh_high > 0.1 * 1.6 * 1.2
     assert found.boundary == "unstated"
@@ -298,13 +310,13 @@ def test_grams_that_cannot_be_are_not_kept():
     """Neither used nor shown."""
     for grams in (-1, math.nan, math.inf):
         body = {"energy_joules": 360, "carbon_g_co2eq": grams}
-        assert told_in({"energy": body}).carbon_g is None
+        assert inside({"energy": body}).carbon_g is None
 
 
 def test_another_gateway_is_passed_through():
     """With its own method, band, bounds and grams, where they make sense."""
     theirs = DEFAULT.estimate(FACTS, USAGE, FINLAND, 1.1)
-    told = told_in({"lowrouter": {"eco": eco_fields(theirs, full=True)}})
+    told = inside({"lowrouter": {"eco": eco_fields(theirs, full=True)}})
     found = measured(told, ESTIMATE, FINLAND)
     assert found.method == "estimated"
     assert found.accuracy == "accurate"
@@ -312,10 +324,10 @@ def test_another_gateway_is_passed_through():
     assert found.energy_wh_low == pytest.approx(theirs.energy_wh_low, rel=1e-5)
     assert found.carbon_g == pytest.approx(theirs.carbon_g, rel=1e-5)
     assert found.grid.zone == "FI"
-    short = told_in({"lowrouter": {"eco": eco_fields(theirs)}})
+    short = inside({"lowrouter": {"eco": eco_fields(theirs)}})
     guessed = measured(short, ESTIMATE)
     assert guessed.energy_wh_high > 3 * guessed.energy_wh
-    odd = told_in({"lowrouter": {"eco": {"energy_wh": 0.2, "energy_wh_low": 9.0}}})
+    odd = inside({"lowrouter": {"eco": {"energy_wh": 0.2, "energy_wh_low": 9.0}}})
     assert measured(odd, ESTIMATE).energy_wh_low < 0.2
 
 

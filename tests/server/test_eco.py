@@ -32,7 +32,7 @@ FIVE = {
     "accuracy",
     "methodology_version",
 }
-FULL = {"route": {"eco": "full"}}
+FULL: dict[str, Any] = {"route": {"eco": "full"}}
 # A model of which all is published.
 OPEN = """
 [[models]]
@@ -349,3 +349,50 @@ async def test_a_whole_stream_without_usage_is_not_partial(serve, upstream):
     assert "partial" not in record.impact.notes
     assert record.impact.accuracy == "medium"
     assert record.usage.counted
+
+
+# --- attempts that failed -------------------------------------------------------------
+
+
+FAILED = {"error": {"message": "overloaded"}, "usage": {"prompt_tokens": 900}}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("status", [200, 500])
+async def test_what_was_wasted_is_written_down(
+    serve, upstream, other, log_text, streamed, status
+):
+    """Apart from the answer, where the upstream that failed told its tokens."""
+    gateway = await serve(upstream, other)
+    first = Answer.of(FAILED, status)
+    if streamed and status == 200:
+        first = Answer.stream(sse(FAILED))
+    upstream.script = [first]
+    assert (await gateway.chat(ask(stream=streamed))).status == 200
+    record = await gateway.books.record()
+    assert [outcome for _, outcome in record.attempts] == ["upstream_status", "ok"]
+    energy_wh, grams = record.wasted
+    assert energy_wh > record.impact.energy_wh
+    assert grams == pytest.approx(energy_wh * 41.44 / 1000, rel=1e-3)
+    assert '"wasted_wh":' in log_text()
+
+
+async def test_what_nobody_told_is_not_waste(serve, upstream, other, log_text):
+    """Unknown, not zero: a failure without tokens, and no failure at all."""
+    gateway = await serve(upstream, other)
+    upstream.script = [Answer(b"", 500)]
+    await gateway.chat()
+    assert (await gateway.books.record()).wasted is None
+    await gateway.chat()
+    assert (await gateway.books.record(2)).wasted is None
+    assert "wasted" not in log_text()
+
+
+async def test_waste_is_counted_where_all_failed(serve, upstream):
+    """The caller has an error; the books have the energy."""
+    gateway = await serve(upstream)
+    upstream.script = [Answer.of(FAILED, 500)]
+    assert (await gateway.chat()).status == 502
+    record = await gateway.books.record()
+    assert record.impact is None
+    assert record.wasted[0] > 0
