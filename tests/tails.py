@@ -22,16 +22,25 @@ def annotate(usage: Usage | None) -> bytes:
     return json.dumps({"usage": told}, separators=(",", ":")).encode()
 
 
-def tail(*, asked: bool = False, prompt_tokens: int = 7) -> TailRewriter:
-    """A tail for one stream; `asked` is whether the caller wants usage."""
+def tail(*, asked: bool = False, late: bool = False) -> TailRewriter:
+    """A tail for one stream, over seven tokens of prompt.
+
+    `asked` is whether the caller wants usage, `late` whether the upstream's reading follows the usage.
+    """
     return TailRewriter(
-        model=MODEL, wants_usage=asked, annotate=annotate, prompt_tokens=prompt_tokens
+        model=MODEL,
+        wants_usage=asked,
+        annotate=annotate,
+        prompt_tokens=7,
+        reading_is_late=late,
     )
 
 
-def passed(pieces: Iterable[bytes] | bytes, *, asked: bool = False) -> bytes:
+def passed(
+    pieces: Iterable[bytes] | bytes, *, asked: bool = False, late: bool = False
+) -> bytes:
     """What a caller reads of a stream that ends cleanly after these reads."""
-    machine = tail(asked=asked)
+    machine = tail(asked=asked, late=late)
     reads = [pieces] if isinstance(pieces, bytes) else pieces
     out = b"".join([machine.feed(piece) for piece in reads])
     return out + machine.close()
@@ -51,7 +60,8 @@ def chunks(out: bytes) -> list[dict[str, Any]]:
 
 def marked(out: bytes) -> list[int]:
     """At which of the chunks `lowrouter` is."""
-    return [i for i, chunk in enumerate(chunks(out)) if "lowrouter" in chunk]
+    said = enumerate(chunks(out))
+    return [i for i, chunk in said if isinstance(chunk, dict) and "lowrouter" in chunk]
 
 
 def unmarked(out: bytes) -> bytes:

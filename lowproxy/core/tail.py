@@ -13,7 +13,6 @@ of event get more attention, because nobody can say what the final chunk is befo
 A stream that cannot be read passes as it is.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,12 +24,12 @@ from lowproxy.core.chunks import (
     finishes,
     is_plain,
     is_whole,
-    line_end,
     pieces_and_bytes,
 )
 from lowproxy.core.eco import Reading
 from lowproxy.core.eco_measured import told_beside, told_in
 from lowproxy.core.parsing import loads
+from lowproxy.core.shape import Shape
 from lowproxy.core.sse import LATE_LF, Cutter, payload
 from lowproxy.core.usage import Usage
 
@@ -59,11 +58,9 @@ class TailRewriter:
         "_cutter",
         "_dropped",
         "_due",
-        "_end",
         "_hear",
         "_held",
         "_known",
-        "_like",
         "_model",
         "_new_prefix",
         "_overhead",
@@ -73,7 +70,7 @@ class TailRewriter:
         "_queued",
         "_raw",
         "_reading_is_late",
-        "_sampled",
+        "_shape",
         "_text",
         "_wants_usage",
         "done",
@@ -107,12 +104,8 @@ class TailRewriter:
         self._held = b""
         self._queue: list[bytes] = []  # comments that came behind the held chunk
         self._queued = 0  # their bytes
-        self._due = (
-            False  # the held chunk is the final one: only its reading is awaited
-        )
-        self._like: dict[str, Any] | None = None  # id, created, ... of this stream
-        self._sampled = False  # they are those of a chunk with choices
-        self._end = b"\n"  # of a line, in this stream
+        self._due = False  # it is the final one: only its reading is awaited
+        self._shape = Shape()
         self._annotated = False  # and no chunk with choices has followed
         self._dropped = False  # the last event was withheld
         self._raw = False  # no longer looking
@@ -167,16 +160,16 @@ class TailRewriter:
             return rest
         out = b""
         if rest and is_whole(rest):
-            out = self._look_at(ended(rest, self._end))
-        elif rest and self._like is not None:
+            out = self._look_at(ended(rest, self._shape.end))
+        elif rest and self._shape.known:
             self.truncated = True
             return b""
         elif rest:
             out = rest
-        if self.done or self._like is None or self.error is not None:
+        if self.done or not self._shape.known or self.error is not None:
             return out
         self.done = True
-        return out + self._finale() + self._event(b"[DONE]")
+        return out + self._finale() + self._shape.event(b"[DONE]")
 
     def fail(self, error: Mapping[str, Any]) -> bytes:
         """What leaves when the stream breaks: `error` is `{"error": {...}}`. Nothing once it is complete."""
@@ -186,13 +179,13 @@ class TailRewriter:
         if self._annotated and not self._held and not self._raw:
             # The final chunk has left: nothing is missing but the mark.
             self.done = True
-            return due + self._event(b"[DONE]")
+            return due + self._shape.event(b"[DONE]")
         # An event that was half sent when looking stopped is ended by a blank line.
         begin = b"\n\n" if self._raw else self._let_go(annotated=False)
         self.error, self._known = error["error"], b""
         self._cutter.rest()
         value = orjson.Fragment(self._annotate(self.known_usage()))
-        return begin + self._event(orjson.dumps({**error, "lowrouter": value}))
+        return begin + self._shape.event(orjson.dumps({**error, "lowrouter": value}))
 
     def known_usage(self) -> Usage:
         """The upstream's usage, or our own count of what has come so far."""
@@ -265,8 +258,7 @@ class TailRewriter:
             self._listen(told_in(chunk))
             return self._let_go(annotated=False) + event
         choices = chunk.get("choices")
-        if not self._sampled:
-            self._sample(event, chunk)
+        self._shape.learn(event, chunk, self._model)
         if not choices:
             self._listen(told_in(chunk))
             return self._without_choices(event, usage)
@@ -307,21 +299,12 @@ class TailRewriter:
         """What is still owed before [DONE]."""
         if self._held:
             return self._let_go(annotated=True)
-        if self._annotated or self._like is None:
+        if self._annotated or not self._shape.known:
             return b""
-        last: dict[str, Any] = {
-            "choices": [{"index": 0, "delta": {}, "finish_reason": None}]
-        }
-        if self._wants_usage:
-            last = {"choices": [], "usage": self.known_usage().as_openai()}
-        # Not orjson: an id may be what only the lenient reader took.
-        made = json.dumps({**self._like, **last}, separators=(",", ":"))
-        return self._annotate_event(self._event(made.encode()))
+        usage = self.known_usage() if self._wants_usage else None
+        return self._annotate_event(self._shape.final_chunk(usage))
 
     # --- helpers -------------------------------------------------------------------------------
-
-    def _event(self, data: bytes) -> bytes:
-        return b"data: " + data + self._end * 2
 
     def _let_go(self, *, annotated: bool) -> bytes:
         held, self._held = self._held, b""
@@ -356,15 +339,6 @@ class TailRewriter:
         if end <= MAX_PREFIX_BYTES:
             self._prefix, self._new_prefix = event[:end], new_prefix
         return new_prefix + event[end:]
-
-    def _sample(self, event: bytes, chunk: dict[str, Any]) -> None:
-        """Notes what a chunk of this stream looks like; best of one that has choices."""
-        self._sampled = bool(chunk.get("choices"))
-        self._end = line_end(event)
-        names = ("id", "object", "created")
-        self._like = {k: v for k, v in chunk.items() if k in names}
-        if "model" in chunk:
-            self._like["model"] = orjson.loads(self._model)
 
     def _late_lf(self) -> bytes:
         if self._dropped:

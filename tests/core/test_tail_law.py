@@ -79,6 +79,7 @@ def _chunk(draw, shape, kind):
     return body, kind
 
 
+ENERGY = b': energy {"energy_joules": 20.44}'
 OTHERS = [b"hello", b"[1]", b'{"object":"ping"}', b"{", b'{"usage":1}']
 
 
@@ -88,7 +89,9 @@ def _event(draw, shape, end, space):
         st.sampled_from(["chunk"] * 6 + ["finish", "empty", "comment", "other"])
     )
     if kind == "comment":
-        line = draw(st.sampled_from([b": x", b":", b"", b"event: ping", b"data:"]))
+        line = draw(
+            st.sampled_from([b": x", b":", b"", b"event: ping", b"data:", ENERGY])
+        )
         return Event(line + end * 2, line + end * 2, kind)
     if kind == "other":
         body = draw(st.sampled_from(OTHERS))
@@ -128,27 +131,29 @@ def pieces(stream, cuts):
 # --- laws --------------------------------------------------------------------------------------
 
 MANY = settings(max_examples=200)
+CALLERS = st.fixed_dictionaries({"asked": st.booleans(), "late": st.booleans()})
 
 
 @MANY
-@given(streams(), st.booleans())
-def test_the_split_does_not_show(drawn, asked):
+@given(streams(), CALLERS)
+def test_the_split_does_not_show(drawn, caller):
     """Wherever the network cuts the stream, the caller reads the same bytes."""
     events, done, _, cuts = drawn
     stream = b"".join(e.came for e in events) + done
 
-    whole = passed(stream, asked=asked)
+    whole = passed(stream, **caller)
 
-    assert passed(pieces(stream, cuts), asked=asked) == whole
-    assert passed(pieces(stream, range(1, len(stream))), asked=asked) == whole
+    assert passed(pieces(stream, cuts), **caller) == whole
+    assert passed(pieces(stream, range(1, len(stream))), **caller) == whole
 
 
 @MANY
-@given(streams(), st.booleans())
-def test_only_what_the_contract_names_is_changed(drawn, asked):
+@given(streams(), CALLERS)
+def test_only_what_the_contract_names_is_changed(drawn, caller):
     """Each event leaves to the byte but for the value of `model`; what is withheld and added is known."""
+    asked = caller["asked"]
     events, done, end, _ = drawn
-    out = passed(b"".join(e.came for e in events) + done, asked=asked)
+    out = passed(b"".join(e.came for e in events) + done, **caller)
 
     kept = b"".join(e.left for e in events if asked or e.kind != "empty")
     bare = unmarked(out)
@@ -169,11 +174,12 @@ def test_only_what_the_contract_names_is_changed(drawn, asked):
 
 
 @MANY
-@given(streams(), st.booleans())
-def test_the_last_chunk_carries_lowrouter(drawn, asked):
+@given(streams(), CALLERS)
+def test_the_last_chunk_carries_lowrouter(drawn, caller):
     """In a stream of chunks the final one does; nothing but chunks does; the SDK's loop can read them."""
+    asked = caller["asked"]
     events, done, _, _ = drawn
-    machine = tail(asked=asked)
+    machine = tail(**caller)
     out = machine.feed(b"".join(e.came for e in events) + done) + machine.close()
 
     objects = [chunk for chunk in chunks(out) if isinstance(chunk, dict)]
@@ -193,11 +199,12 @@ def test_the_last_chunk_carries_lowrouter(drawn, asked):
 
 
 @MANY
-@given(streams(), st.booleans())
-def test_nothing_waits_but_the_finish_chunk(drawn, asked):
+@given(streams(), CALLERS)
+def test_nothing_waits_but_the_finish_chunk(drawn, caller):
     """Fed event by event, each has left before the next comes, unless a chunk is held."""
+    asked = caller["asked"]
     events, _, _, _ = drawn
-    machine = tail(asked=asked)
+    machine = tail(**caller)
     fed = out = b""
     for event in events:
         fed += event.left if asked or event.kind != "empty" else b""
@@ -209,12 +216,12 @@ def test_nothing_waits_but_the_finish_chunk(drawn, asked):
 
 
 @MANY
-@given(streams(), st.booleans(), st.booleans())
-def test_a_break_anywhere_ends_in_an_error_or_after_everything(drawn, asked, release):
+@given(streams(), CALLERS, st.booleans())
+def test_a_break_anywhere_ends_in_an_error_or_after_everything(drawn, caller, release):
     """Whatever was held leaves, half an event does not, and no cut is silent."""
     events, done, _, cuts = drawn
     stream = b"".join(e.came for e in events) + done
-    machine = tail(asked=asked)
+    machine = tail(**caller)
     out = b"".join(machine.feed(piece) for piece in pieces(stream, cuts)[:-1])
     if release:
         out += machine.release()
@@ -232,13 +239,13 @@ def test_a_break_anywhere_ends_in_an_error_or_after_everything(drawn, asked, rel
 
 
 @MANY
-@given(streams(), st.booleans())
-def test_comments_are_kept(drawn, asked):
+@given(streams(), CALLERS)
+def test_comments_are_kept(drawn, caller):
     """Each comment of the stream reaches the caller, in order."""
     events, done, _, _ = drawn
     stream = b"".join(e.came for e in events if e.kind != "empty") + done
 
-    assert comments(passed(stream, asked=asked)) == comments(stream)
+    assert comments(passed(stream, **caller)) == comments(stream)
 
 
 @given(st.lists(st.binary(max_size=40) | st.sampled_from([b"data: ", b"\n\n", b"{}"])))
