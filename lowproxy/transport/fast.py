@@ -46,6 +46,8 @@ from lowproxy.transport.sink import Sink
 KEEPALIVE_S = 50.0
 # RFC 8305, section 5: how long one address family has before the other is tried beside it.
 HAPPY_EYEBALLS_S = 0.25
+# One read brings what the kernel has gathered, and goes to a slow caller's buffer as a whole.
+RECEIVE_BYTES = 96 * 1024
 # Below this a copy is cheaper than a second buffer in the system call.
 _JOIN_BYTES = 16 * 1024
 
@@ -497,6 +499,7 @@ class FastClient:
                     interleave=1,
                     loop=self._loop,
                 )
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
                 _, connection = await self._loop.create_connection(
                     lambda: Connection(self._pool, target),
                     sock=sock,
