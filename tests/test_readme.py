@@ -13,6 +13,7 @@ import pytest
 from lowproxy import errors
 from lowproxy.cli import COMMANDS, main
 from lowproxy.config.rows import LATER, KeyRow, Relay, Server, Timeouts
+from lowproxy.core.grid_kinds import KINDS
 from lowproxy.core.preferences import Preferences
 from lowproxy.metrics import Metrics
 from lowproxy.server import endpoints
@@ -111,11 +112,11 @@ def masked(text: str) -> str:
 
 
 def test_the_configuration_can_be_used(tmp_path, monkeypatch, capsys):
-    """`lowproxy check` takes the example, and finds nothing to remark on it."""
-    (example,) = blocks("toml")
+    """`lowproxy check` takes the examples together, and finds nothing to remark on them."""
     path = tmp_path / "lowproxy.toml"
-    path.write_text(example)
+    path.write_text("".join(blocks("toml")))
     monkeypatch.setenv("ACME_API_KEY", "sk-nobodys")
+    monkeypatch.setenv("ELECTRICITYMAPS_TOKEN", "nobodys")
 
     assert main(["check", "--config", str(path)]) == 0
 
@@ -166,6 +167,13 @@ def test_the_errors_are_the_programs():
     unused = {errors.BudgetSpentError, errors.LowproxyError}
 
     assert said == {kind.status for kind in kinds if kind not in unused}
+
+
+def test_the_live_sources_are_the_programs():
+    """Every kind of source of carbon intensity."""
+    said = quoted(paragraph("The kinds: ").partition("\n")[0])
+
+    assert said == list(KINDS)
 
 
 def test_the_wishes_are_the_programs():
