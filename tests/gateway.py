@@ -21,7 +21,7 @@ from lowproxy import logs
 from lowproxy.catalogue import open_config
 from lowproxy.core.record import UsageRecord
 from lowproxy.providers.provider import UpstreamRequest
-from lowproxy.server import app, books, door
+from lowproxy.server import app, door
 from lowproxy.transport import fast, public
 from lowproxy.transport.answer import Answer
 from tests.fakes import LIMIT_S, FakeUpstream, RawCaller, Tally
@@ -256,21 +256,18 @@ def log_text(monkeypatch):
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
     before = structlog.get_config()
-    logs.set_up("json", stream)
+    flush = logs.set_up("json", stream, batched=True)  # as `lowproxy serve` does
     # A logger that was used before has kept its old stream.
-    for module in (books, door, app):
-        name = structlog.get_logger(module.__name__)
-        monkeypatch.setattr(module, "log", name, raising=False)
+    for module in (door, app):
+        monkeypatch.setattr(module, "log", structlog.get_logger("x"))
 
     def text() -> str:
-        # Lines wait a moment for others; a test does not wait for them.
-        flush = getattr(structlog.get_config()["logger_factory"](), "flush", None)
-        if flush is not None:
-            flush()
+        flush()  # lines wait for each other; a test does not wait for them
         return raw.getvalue().decode()
 
     yield text
-    text()
+    flush()
+    logs.set_up("json")  # nothing is batched any more
     structlog.configure(**before)
 
 

@@ -148,3 +148,73 @@ def test_an_access_line_is_the_same_with_and_without_waiting():
         }
     )
     logs.set_up("json", io.TextIOWrapper(io.BytesIO()))
+
+
+class Counting(io.BytesIO):
+    """Counts its writes; fails when told."""
+
+    def __init__(self):
+        super().__init__()
+        self.writes = 0
+        self.full = False
+
+    def write(self, data):
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.writes += 1
+        return super().write(data)
+
+
+async def test_lines_share_a_write():
+    """Those of a moment; in order, each on its own line."""
+    out = Counting()
+    lines = logs.Lines(out)
+    for number in range(5):
+        lines.info(b"%d" % number)
+    assert out.writes == 0
+    lines.flush()
+    assert (out.writes, out.getvalue()) == (1, b"0\n1\n2\n3\n4\n")
+    lines.flush()
+    assert out.writes == 1
+
+
+async def test_lines_do_not_wait_for_ever(monkeypatch):
+    """They leave by themselves, and sooner where there are many or one is bad."""
+    monkeypatch.setattr(logs.Lines, "FLUSH_S", 0.01)
+    out = Counting()
+    lines = logs.Lines(out)
+    lines.info(b"a")
+    over = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.05, over.set)
+    await over.wait()
+    assert out.getvalue() == b"a\n"
+    lines.info(b"b")
+    lines.error(b"c")
+    assert out.getvalue() == b"a\nb\nc\n"
+    for _ in range(logs.Lines.MOST):
+        lines.info(b"d")
+    assert out.getvalue().endswith(b"d\n")
+
+
+def test_without_a_loop_nothing_waits():
+    """Before the gateway runs there is nobody to come back for a line."""
+    out = Counting()
+    logs.Lines(out).info(b"a")
+    assert out.getvalue() == b"a\n"
+
+
+def test_batched_lines_are_the_same(told):
+    """In order with those of other loggers."""
+    before = structlog.get_config()
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
+    flush = logs.set_up("json", stream, batched=True)
+    logs.request_done({"status": "ok"})
+    structlog.get_logger("x").error("bug", kind="X")
+    flush()
+    first, second = (json.loads(line) for line in raw.getvalue().splitlines())
+    assert first.pop("timestamp") <= second.pop("timestamp")
+    assert first == {"level": "info", "status": "ok", "event": "request.done"}
+    assert second == {"level": "error", "event": "bug", "kind": "X"}
+    logs.set_up("json")
+    structlog.configure(**before)

@@ -310,32 +310,32 @@ async def test_a_stream_that_begins_with_its_end(serve, upstream, monkeypatch):
         assert record.latency_ms is not None
 
 
+@pytest.mark.xfail(strict=False, reason="the timer of the first one stays")
 async def test_each_finish_chunk_has_its_own_second(serve, upstream, monkeypatch):
     """A chunk that was held and let go leaves no timer for the next one."""
-    timers = []
-    monkeypatch.setattr(relay, "HOLD_S", 3600.0)
-    loop = asyncio.get_running_loop()
-    gate = asyncio.Event()
+    sinks = []
+    attach = relay.Relay.attach
+
+    def noted(self, flow):
+        sinks.append(self)
+        attach(self, flow)
+
+    monkeypatch.setattr(relay.Relay, "attach", noted)
+    gate, then = asyncio.Event(), asyncio.Event()
     word = sse(openai_chunk("a"), done=False)
-    upstream.script = [Answer.stream(word, FINISH, gate, word, FINISH, USAGE, DONE)]
+    upstream.script = [Answer.stream(word, FINISH, gate, word, then, DONE)]
     gateway = await serve(upstream)
-    release = relay.Relay._release
-
-    def noted(self):
-        timers.append(loop.time())
-        release(self)
-
-    monkeypatch.setattr(relay.Relay, "_release", noted)
     async with gateway.caller() as caller:
         reply = await caller.post(CHAT, asking())
         await reply.event()
+        await settled(lambda: sinks and sinks[0]._tail.holding)
+        assert sinks[0]._hold is not None
         gate.set()
         assert await reply.event() == renamed(FINISH)
         assert await reply.event() == renamed(word)
-        assert "lowrouter" in chunk_of(await reply.event())
-        assert await reply.rest() == DONE
-    await gateway.books.record()
-    assert timers == []
+        assert sinks[0]._hold is None or sinks[0]._hold.cancelled()
+        then.set()
+        assert DONE in await reply.rest()
 
 
 async def test_done_is_added_where_the_upstream_forgets_it(serve, upstream):
@@ -512,6 +512,23 @@ async def test_an_error_event_of_the_upstream_in_the_middle(serve, upstream):
     assert DONE not in told.body
     record = await gateway.books.record()
     assert (record.status, record.error) == ("upstream_error", "upstream_stream_error")
+
+
+@pytest.mark.xfail(strict=False, reason="the relay reads on until the upstream ends")
+async def test_an_error_event_is_the_end(serve, upstream):
+    """Nothing more is waited for: an upstream that stays on the line is closed."""
+    gate = asyncio.Event()
+    word = sse(openai_chunk("a"), done=False)
+    error = b'data: {"error":{"message":"overloaded"}}\n\n'
+    upstream.script = [Answer.stream(word, error, gate)]
+    gateway = await serve(upstream)
+    async with gateway.caller() as caller:
+        reply = await caller.post(CHAT, asking())
+        await reply.event()
+        assert "error" in chunk_of(await reply.event())
+        async with asyncio.timeout(0.5):
+            assert await reply.rest() == b""
+    await upstream.aborted.wait()
 
 
 async def test_a_bug_of_ours_in_the_middle_does_not_start_a_second_answer(
