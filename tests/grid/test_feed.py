@@ -1,6 +1,7 @@
 """Feeds: what comes of a source that is well, and of one that dies, lies or hangs."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -252,7 +253,7 @@ async def test_many_zones_in_one_round(grid):
 
 async def test_it_publishes_what_is_new_only(grid):
     """Once per round that changed something; and when all of it has become too old."""
-    published = []
+    published: list[Any] = []
     config = feed_config("electricitymaps", grid.base_url)
     board, clock, metrics = Board((config,)), Clock(NOW), Metrics()
     notice = Notice(board, published.append, clock)
