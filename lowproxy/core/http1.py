@@ -22,7 +22,10 @@ class Http1Error(ValueError):
     """The upstream's bytes are not an HTTP/1.1 response; the text quotes none of them."""
 
 
-_FIELD = re.compile(r"\r\n([^:\r\n]+):[ \t]*([^\r\n]*)")
+# A space before the colon is taken away (RFC 9112, section 5.1): the field counts all the same.
+_FIELD = re.compile(r"\r\n([^:\s]+)[ \t]*:[ \t]*([^\r\n]*)")
+# More digits are no length, and a number of thousands of them Python does not read.
+_MAX_LENGTH_DIGITS = 18
 
 
 class Head:
@@ -60,7 +63,10 @@ class Head:
         length = self.fields.get("content-length")
         if length is None:
             return UNTIL_CLOSE
-        if not (length.isascii() and length.isdigit()):
+        if (
+            not (length.isascii() and length.isdigit())
+            or len(length) > _MAX_LENGTH_DIGITS
+        ):
             raise Http1Error("the answer's content length is not one number")
         return int(length)
 
