@@ -1,6 +1,7 @@
 """structlog, set up once. One line per request, facts as keys; no prompt, answer or key is ever one."""
 
 import asyncio
+import contextlib
 import logging
 import sys
 import time
@@ -117,8 +118,10 @@ class Lines:
         """Writes what has been waiting."""
         lines, self._waiting = self._waiting, []
         if lines:
-            self._out.write(b"\n".join([*lines, b""]))
-            self._out.flush()
+            # A full disk, or a reader that has gone: requests go on, and there is nowhere to say so.
+            with contextlib.suppress(OSError, ValueError):
+                self._out.write(b"\n".join([*lines, b""]))
+                self._out.flush()
 
 
 class _Clock:

@@ -274,7 +274,7 @@ def log_text(monkeypatch):
 @pytest.fixture
 async def serve(tmp_path, monkeypatch, client_kind, log_text):
     """Starts gateways: `running = await serve(upstream, ..., extra=toml)`."""
-    monkeypatch.setattr(app, "running_client", CLIENTS[client_kind])
+    monkeypatch.setitem(app.CLIENTS, "fast", CLIENTS[client_kind])
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(*upstreams: FakeUpstream | Place, **options: Any) -> Running:

@@ -263,5 +263,6 @@ Currency = Annotated[str, _pattern(r"[A-Z]{3}", 'a currency code such as "EUR"')
 Capability = Annotated[str, _one_of(*CAPABILITIES)]
 Dialect = Annotated[str, _one_of(*DIALECTS)]
 Provenance = Annotated[str, _one_of("contractual", "declared", "inferred", "unknown")]
+UpstreamClient = Annotated[str, _one_of("fast", "public")]
 OnDisconnect = Annotated[str, _one_of("cancel", "drain", "bounded")]
 LogFormat = Annotated[str, _one_of("auto", "json", "console")]

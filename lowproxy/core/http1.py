@@ -198,6 +198,11 @@ class Inflater:
             raise Http1Error("the answer's compression expands beyond bounds")
         return out
 
+    @property
+    def ended(self) -> bool:
+        """Whether the compressed data came to its own end."""
+        return self._zlib.eof
+
 
 def body_of(head: Head) -> PlainBody | ChunkedBody:
     """The reader for a head's body."""

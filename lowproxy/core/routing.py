@@ -61,15 +61,22 @@ class Memo:
 
     def accept(self, question: Question, pool: Pool, scale: str) -> "_Accepted":
         """As `_accept`, from memory where the question allows it."""
-        if question.is_pseudo or question.chat.preferences.require_parameters:
+        wishes = question.chat.preferences
+        if question.is_pseudo or wishes.require_parameters:
             return _accept(question, pool, scale)  # the prompt's own needs matter
-        asked = (question.asked, question.key, question.chat.preferences)
+        if wishes.order or wishes.only or wishes.ignore or _is_long(wishes):
+            return _accept(question, pool, scale)  # of any size: not worth keeping
+        asked = (question.asked, question.key, wishes)
         known = self._known.get(asked)
         if known is None:
             if len(self._known) >= self._MOST:
                 self._known.clear()
             known = self._known[asked] = _accept(question, pool, scale)
         return known
+
+
+def _is_long(wishes: Preferences) -> bool:
+    return len(wishes.region or "") > 100 or len(wishes.provider or "") > 100
 
 
 _Asked = tuple[str, ApiKey, Preferences]

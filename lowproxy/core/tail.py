@@ -75,6 +75,7 @@ class TailRewriter:
         "_wants_usage",
         "done",
         "error",
+        "holds",
         "pieces",
         "truncated",
         "unreadable",
@@ -111,6 +112,7 @@ class TailRewriter:
         self._raw = False  # no longer looking
         self._text = 0  # bytes of text so far, about
         self._overhead = 0  # bytes of a chunk besides its text
+        self.holds = 0  # chunks held so far
         self.pieces = 0  # chunks that carried something so far
         self.usage: Usage | None = None
         self.done = False  # [DONE] has passed, or was added
@@ -293,6 +295,7 @@ class TailRewriter:
             # Usage, theirs or ours, is still to come and will be the final chunk.
             return event
         self._held = event
+        self.holds += 1
         return b""
 
     def _finale(self) -> bytes:

@@ -4,15 +4,19 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 
 import attrs
 import structlog
 from aiohttp import web
 
 from lowproxy.catalogue import Catalogue, build_pool
-from lowproxy.config import Config, Listen
+from lowproxy.config import Config, Listen, Timeouts
 from lowproxy.core.eco import CarbonIntensity
 from lowproxy.core.eco_methods import DEFAULT, find_method
 from lowproxy.core.health import Health
@@ -30,13 +34,19 @@ from lowproxy.server.parts import Parts
 from lowproxy.server.scales import Scales
 from lowproxy.server.wire import Server
 from lowproxy.store.keys import KeyStore
+from lowproxy.transport import fast, public
+from lowproxy.transport.answer import Client
 from lowproxy.transport.dispatch import Dispatch
-from lowproxy.transport.fast import running_client
 from lowproxy.transport.watch import Watch
 
 log = structlog.get_logger("lowproxy.app")
 
 BACKLOG = 4096
+# The ways up, by `relay.upstream_client`.
+CLIENTS: dict[str, Callable[[Timeouts], AbstractAsyncContextManager[Client]]] = {
+    "fast": fast.running_client,
+    "public": public.running_client,
+}
 # How often a gateway that stops looks whether all have been answered.
 DRAIN_POLL_S = 0.02
 # aiohttp waits this long twice before it cancels a handler; what may finish has had `drain_s`.
@@ -65,6 +75,7 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
             catalogue = catalogue.demo_rows(
                 await stack.enter_async_context(running_demo(models))
             )
+        running_client = CLIENTS[config.relay.upstream_client]
         client = await stack.enter_async_context(running_client(config.timeouts))
         scales = make_scales(config)
         health = Health()

@@ -148,7 +148,7 @@ def _whole(
         exchange.heard(reading)
     value = annotation(parts, exchange, candidate, usage)
     if isinstance(parsed.get("model"), str):
-        body = splice.replace_string(body, "model", orjson.dumps(candidate.model.id))
+        body = splice.replace_string(body, "model", splice.quoted(candidate.model.id))
     body = splice.put_member(body, parsed, "lowrouter", value)
     exchange.http_status = whole.answer.status
     fields = [*exchange.answer_fields(), *forwarded(whole.answer.fields, DOWN)]

@@ -6,7 +6,12 @@ import time
 from aiohttp import web
 
 from lowproxy.core.tail import TailRewriter
-from lowproxy.errors import LowproxyError, UpstreamCutError, UpstreamError
+from lowproxy.errors import (
+    LowproxyError,
+    OverloadedError,
+    UpstreamCutError,
+    UpstreamError,
+)
 from lowproxy.server import books
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
@@ -18,10 +23,14 @@ from lowproxy.transport.sink import Flow
 HOLD_S = 1.0
 
 
+class _Over(Exception):
+    """The upstream has said in band that it failed: what it sends after that is nothing."""
+
+
 class Relay:
     """The sink of one stream: upstream bytes in, through the tail, out to the caller."""
 
-    __slots__ = ("_caller", "_exchange", "_hold", "_tail")
+    __slots__ = ("_caller", "_exchange", "_hold", "_holds", "_tail")
 
     def __init__(
         self, tail: TailRewriter, caller: CallerStream, exchange: Exchange
@@ -30,6 +39,7 @@ class Relay:
         self._caller = caller
         self._exchange = exchange
         self._hold: asyncio.TimerHandle | None = None
+        self._holds = 0  # which held chunk the timer is for
 
     def attach(self, flow: Flow) -> None:
         """The upstream side that is paused while the caller does not keep up."""
@@ -41,14 +51,27 @@ class Relay:
         out = tail.feed(data)
         if out:
             self._send(out)
-        if tail.holding and self._hold is None:
-            self._hold = asyncio.get_running_loop().call_later(HOLD_S, self._release)
+        if tail.error is not None:
+            raise _Over
+        if tail.holding or self._hold is not None:
+            self._time()
 
     def stop(self) -> None:
         """The stream is over: no timer stays, nobody is paused."""
         if self._hold is not None:
             self._hold.cancel()
         self._caller.attach(None)
+
+    def _time(self) -> None:
+        """Each held chunk has a second of its own."""
+        if self._hold is not None and not (
+            self._tail.holding and self._holds == self._tail.holds
+        ):
+            self._hold.cancel()
+            self._hold = None
+        if self._tail.holding and self._hold is None:
+            self._holds = self._tail.holds
+            self._hold = asyncio.get_running_loop().call_later(HOLD_S, self._release)
 
     def _release(self) -> None:
         self._hold = None
@@ -91,14 +114,18 @@ async def relay(
     exchange.http_status = stream.answer.status
     kept = False
     try:
-        sink.write(stream.first)
-        last = await _pump(stream, sink, tail, exchange)
+        last = await _pump(stream, sink, tail, exchange, stream.first)
         if exchange.first_byte is None:
             exchange.first_byte = time.monotonic()
         return await caller.finish(last)
     except asyncio.CancelledError:
         exchange.outcome = "partial"
-        kept = parts.aftermath.keeps and not parts.draining
+        if parts.draining:
+            # Not the caller has left but we are: never a silent cut.
+            stopping = OverloadedError("this gateway is stopping")
+            await caller.finish(tail.fail(stopping.body()))
+        else:
+            kept = parts.aftermath.keeps
         raise
     finally:
         sink.stop()
@@ -111,12 +138,20 @@ async def relay(
 
 
 async def _pump(
-    stream: Stream, sink: Relay | _Reader, tail: TailRewriter, exchange: Exchange
+    stream: Stream,
+    sink: Relay | _Reader,
+    tail: TailRewriter,
+    exchange: Exchange,
+    first: bytes = b"",
 ) -> bytes:
-    """Moves the rest of the stream; what has to leave after it."""
+    """Moves the rest of the stream behind `first`; what has to leave after it."""
     failure: LowproxyError
     try:
+        if first:
+            sink.write(first)
         await stream.answer.pump(sink)
+    except _Over:
+        return b""
     except UpstreamError as exc:
         failure = exc
     else:

@@ -1,25 +1,15 @@
 """Upstream connections whose bytes go straight from the socket into a sink.
 
-A protocol per connection and a pool of them, on documented interfaces of asyncio alone; names are resolved
-and raced by aiohttp's resolver and by aiohappyeyeballs, as aiohttp's own connector does it. Once an answer
-pumps, `data_received` runs into the caller's transport: no task wakes, nothing is queued.
+Once an answer pumps, `data_received` runs into the caller's transport: no task wakes, nothing is queued.
 """
 
 import asyncio
 import contextlib
-import os
-import socket
-import ssl
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
-from typing import cast
 from urllib.parse import urlsplit
 
-import aiohappyeyeballs
-import attrs
 from aiohttp import DefaultResolver
-from aiohttp.abc import AbstractResolver
 
 from lowproxy.config import Timeouts
 from lowproxy.core.headers import head
@@ -35,135 +25,16 @@ from lowproxy.core.http1 import (
 from lowproxy.errors import (
     UpstreamCutError,
     UpstreamTimeoutError,
-    UpstreamUnreachableError,
     UpstreamUnreadableError,
 )
 from lowproxy.providers.provider import UpstreamRequest
 from lowproxy.transport.deadline import Deadline
+from lowproxy.transport.dial import Dialler
+from lowproxy.transport.pool import Connection, Pool, Target
 from lowproxy.transport.sink import Sink
 
-# Shorter than the idle limit of any provider's load balancer that is known (60 s and up).
-KEEPALIVE_S = 50.0
-# RFC 8305, section 5: how long one address family has before the other is tried beside it.
-HAPPY_EYEBALLS_S = 0.25
-# One read brings what the kernel has gathered, and goes to a slow caller's buffer as a whole.
-RECEIVE_BYTES = 96 * 1024
 # Below this a copy is cheaper than a second buffer in the system call.
 _JOIN_BYTES = 16 * 1024
-
-
-@attrs.frozen(cache_hash=True)
-class Target:
-    """Where a URL leads: connections to equal targets are interchangeable."""
-
-    host: str
-    port: int
-    tls: bool
-
-
-class Connection(asyncio.Protocol):
-    """One connection to an upstream; serves one answer at a time."""
-
-    __slots__ = (
-        "answer",
-        "idle_since",
-        "open",
-        "pool",
-        "reusable",
-        "target",
-        "transport",
-    )
-
-    def __init__(self, pool: "Pool", target: Target) -> None:
-        self.pool = pool
-        self.target = target
-        self.answer: FastAnswer | None = None
-        self.transport: asyncio.Transport
-        self.open = False
-        self.reusable = True  # the upstream has not said that it will close
-        self.idle_since = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected."""
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not one
-        self.open = True
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes of the answer; anything else means that the two sides disagree."""
-        if self.answer is not None:
-            self.answer.receive(data)
-        else:
-            self.transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The answer, if any, ends here."""
-        self.open = False
-        self.pool.forget(self)
-        answer, self.answer = self.answer, None
-        if answer is not None:
-            answer.lost(exc)
-
-
-class Pool:
-    """Idle connections by target, last used first; those idle too long are closed."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._idle: dict[Target, deque[Connection]] = {}
-        self._open: set[Connection] = set()
-        self._sweep: asyncio.TimerHandle | None = None
-
-    def take(self, target: Target) -> Connection | None:
-        """An idle connection that is still open."""
-        idle = self._idle.get(target)
-        oldest = self._loop.time() - KEEPALIVE_S
-        while idle:
-            connection = idle.pop()
-            if (
-                connection.open
-                and not connection.transport.is_closing()
-                and connection.idle_since > oldest
-            ):
-                return connection
-            connection.transport.abort()
-        return None
-
-    def added(self, connection: Connection) -> None:
-        """A connection was made."""
-        self._open.add(connection)
-
-    def put(self, connection: Connection) -> None:
-        """The connection has served its answer."""
-        connection.idle_since = self._loop.time()
-        self._idle.setdefault(connection.target, deque()).append(connection)
-        if self._sweep is None:
-            self._sweep = self._loop.call_later(KEEPALIVE_S, self._close_idle)
-
-    def forget(self, connection: Connection) -> None:
-        """The connection is gone."""
-        self._open.discard(connection)
-        idle = self._idle.get(connection.target)
-        if idle is not None:
-            with contextlib.suppress(ValueError):
-                idle.remove(connection)
-
-    def close(self) -> None:
-        """Ends every connection."""
-        if self._sweep is not None:
-            self._sweep.cancel()
-        for connection in list(self._open):
-            connection.transport.abort()
-
-    def _close_idle(self) -> None:
-        self._sweep = None
-        oldest = self._loop.time() - KEEPALIVE_S
-        for target, idle in list(self._idle.items()):
-            while idle and idle[0].idle_since <= oldest:
-                idle.popleft().transport.abort()
-            if not idle:
-                del self._idle[target]
-        if self._idle:
-            self._sweep = self._loop.call_later(KEEPALIVE_S, self._close_idle)
 
 
 class FastAnswer:
@@ -257,10 +128,10 @@ class FastAnswer:
         if self.ended or self._failure is not None:
             return
         if exc is None and self._body is not None and self._body.close():
-            self.ended = True
+            self._end()
             self._wake()
         else:
-            self._fail(UpstreamCutError(f"{self._name}: the connection ended early"))
+            self._fail(self._cut())
 
     # --- what the rooms call -------------------------------------------------------------------
 
@@ -366,6 +237,9 @@ class FastAnswer:
 
     def _end(self) -> None:
         """The body is complete: the connection may serve another."""
+        if self._inflater is not None and not self._inflater.ended:
+            self._fail(self._cut())
+            return
         self.ended = True
         connection, self._connection = self._connection, None
         if connection is None:
@@ -388,6 +262,9 @@ class FastAnswer:
         self._failure = failure
         self.close()
         self._wake()
+
+    def _cut(self) -> UpstreamCutError:
+        return UpstreamCutError(f"{self._name}: the connection ended early")
 
     def _expire(self, option: str) -> None:
         limit_s = getattr(self._timeouts, option)
@@ -419,14 +296,11 @@ class FastAnswer:
 class FastClient:
     """Sends requests over pooled connections."""
 
-    def __init__(
-        self, timeouts: Timeouts, resolver: AbstractResolver, pool: Pool
-    ) -> None:
+    def __init__(self, timeouts: Timeouts, pool: Pool, dialler: Dialler) -> None:
         self._timeouts = timeouts
-        self._resolver = resolver
         self._pool = pool
+        self._dialler = dialler
         self._loop = asyncio.get_running_loop()
-        self._tls: ssl.SSLContext | None = None
 
     async def send(self, request: UpstreamRequest) -> FastAnswer:
         """Connects, sends, and waits for the head of the answer. Raises UpstreamError."""
@@ -455,9 +329,8 @@ class FastClient:
                 raise
             else:
                 return answer
-        answer = self._write(
-            await self._connect(target, request.endpoint_id), request, lines
-        )
+        connection = await self._dialler.connect(target, request.endpoint_id)
+        answer = self._write(connection, request, lines)
         try:
             await answer.head()
         except BaseException:
@@ -477,61 +350,6 @@ class FastClient:
             connection.transport.writelines((lines, *request.pieces))
         return answer
 
-    async def _connect(self, target: Target, name: str) -> Connection:
-        try:
-            async with asyncio.timeout(self._timeouts.connect_s or None):
-                rows = await self._resolver.resolve(
-                    target.host, target.port, socket.AF_UNSPEC
-                )
-                addresses = [
-                    (
-                        row["family"],
-                        socket.SOCK_STREAM,
-                        row["proto"],
-                        "",
-                        (row["host"], row["port"]),
-                    )
-                    for row in rows
-                ]
-                sock = await aiohappyeyeballs.start_connection(
-                    addresses,
-                    happy_eyeballs_delay=HAPPY_EYEBALLS_S,
-                    interleave=1,
-                    loop=self._loop,
-                )
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._pool, target),
-                    sock=sock,
-                    ssl=self._tls_context() if target.tls else None,
-                    server_hostname=target.host if target.tls else None,
-                )
-        except TimeoutError as exc:
-            limit_s = self._timeouts.connect_s
-            raise UpstreamUnreachableError(
-                f"{name}: no connection within connect_s ({limit_s:g} s)"
-            ) from exc
-        except ssl.SSLError as exc:
-            raise UpstreamUnreachableError(
-                f"{name}: TLS failed ({exc.reason or type(exc).__name__})"
-            ) from exc
-        except UnicodeError as exc:  # a label of the name is empty or too long
-            raise UpstreamUnreachableError(
-                f"{name}: its host name cannot be resolved"
-            ) from exc
-        except OSError as exc:
-            # Its own text holds the address, which is the operator's business.
-            why = os.strerror(exc.errno) if exc.errno else "no connection"
-            raise UpstreamUnreachableError(f"{name}: {why}") from exc
-        self._pool.added(connection)
-        return connection
-
-    def _tls_context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.set_alpn_protocols(["http/1.1"])
-        return self._tls
-
 
 @contextlib.asynccontextmanager
 async def running_client(timeouts: Timeouts) -> AsyncIterator[FastClient]:
@@ -539,7 +357,8 @@ async def running_client(timeouts: Timeouts) -> AsyncIterator[FastClient]:
     resolver = DefaultResolver()
     pool = Pool(asyncio.get_running_loop())
     try:
-        yield FastClient(timeouts, resolver, pool)
+        dialler = Dialler(resolver, pool, timeouts.connect_s)
+        yield FastClient(timeouts, pool, dialler)
     finally:
         pool.close()
         await resolver.close()

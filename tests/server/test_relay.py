@@ -310,7 +310,6 @@ async def test_a_stream_that_begins_with_its_end(serve, upstream, monkeypatch):
         assert record.latency_ms is not None
 
 
-@pytest.mark.xfail(strict=False, reason="the timer of the first one stays")
 async def test_each_finish_chunk_has_its_own_second(serve, upstream, monkeypatch):
     """A chunk that was held and let go leaves no timer for the next one."""
     sinks = []
@@ -514,7 +513,6 @@ async def test_an_error_event_of_the_upstream_in_the_middle(serve, upstream):
     assert (record.status, record.error) == ("upstream_error", "upstream_stream_error")
 
 
-@pytest.mark.xfail(strict=False, reason="the relay reads on until the upstream ends")
 async def test_an_error_event_is_the_end(serve, upstream):
     """Nothing more is waited for: an upstream that stays on the line is closed."""
     gate = asyncio.Event()

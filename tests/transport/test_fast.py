@@ -6,7 +6,7 @@ import pytest
 
 from lowproxy.config import Timeouts
 from lowproxy.errors import UpstreamCutError
-from lowproxy.transport import fast
+from lowproxy.transport import pool
 from lowproxy.transport.fast import running_client
 from tests.fakes import Answer
 from tests.gateway import request_to, settled, whole
@@ -37,7 +37,7 @@ async def test_the_last_used_is_used_next(client, upstream):
 async def test_an_old_connection_is_not_used(client, upstream, monkeypatch):
     """Its upstream may have closed it without our knowing."""
     await whole(await client.send(request_to(upstream.base_url)))
-    monkeypatch.setattr(fast, "KEEPALIVE_S", 0.0)
+    monkeypatch.setattr(pool, "KEEPALIVE_S", 0.0)
     await whole(await client.send(request_to(upstream.base_url)))
     assert upstream.connections.count == 2
     await upstream.closed.wait(1)
@@ -45,7 +45,7 @@ async def test_an_old_connection_is_not_used(client, upstream, monkeypatch):
 
 async def test_idle_connections_are_swept(monkeypatch, upstream):
     """Without anybody asking for one."""
-    monkeypatch.setattr(fast, "KEEPALIVE_S", 0.03)
+    monkeypatch.setattr(pool, "KEEPALIVE_S", 0.03)
     async with running_client(Timeouts()) as client:
         await whole(await client.send(request_to(upstream.base_url)))
         await upstream.closed.wait(1)
