@@ -1,6 +1,8 @@
 """Feeds: what comes of a source that is well, and of one that dies, lies or hangs."""
 
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -263,6 +265,9 @@ async def test_it_publishes_what_is_new_only(grid):
             await feed.round()
             notice.renew()
     assert [reading["FR"].grams_per_kwh for reading in published] == [38]
+    assert notice._timer is not None
+    due_s = notice._timer.when() - asyncio.get_running_loop().time()
+    assert 5990 < due_s < 6001  # it is 1200 s old, and may be 7200
     clock.advance(8000)
     notice.renew()
     assert published[1:] == [{}]
@@ -299,6 +304,17 @@ async def test_it_stops_while_a_source_hangs(grid):
         async with running_feeds((config,), lambda live: None, Metrics()):
             while not grid.seen:
                 await asyncio.sleep(0)
+
+
+def test_adapters_are_loaded_when_they_are_named():
+    """A gateway without live sources does not even read their files."""
+    code = "import sys, lowproxy.server.app; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "lowproxy.grid.feed" in loaded
+    adapters = {place.partition(":")[0] for place in SOURCES.values()}
+    assert adapters.isdisjoint(loaded)
 
 
 async def test_no_sources_no_session(monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lowproxy.core.eco import ModelFacts
+from lowproxy.core.eco import CarbonIntensity, ModelFacts
 from lowproxy.core.eco_methods import DEFAULT
 from lowproxy.core.upstreams import Candidate, Endpoint, Model, Provider
 from lowproxy.core.usage import Usage
@@ -77,3 +77,45 @@ def test_the_reading_of_a_place(scales):
     """The zone's own where it is named, else the region's."""
     assert scales.reading(candidate(zone="FR").endpoint).zone == "FR"
     assert scales.reading(candidate(zone=None).endpoint).grams_per_kwh > 0
+
+
+@pytest.fixture
+def own():
+    """Scales that no other test sees."""
+    return Scales(DEFAULT, load_models(), AnnualGrid.load())
+
+
+def live(zone, grams, factor="lifecycle"):
+    """Live readings of one zone."""
+    at = "2026-11-22T10:00:00Z"
+    reading = CarbonIntensity(
+        zone, grams, grams, grams, "test", at, factor=factor, live=True
+    )
+    return {zone: reading}
+
+
+def test_a_live_reading_takes_effect_where_it_is_of(own):
+    """From the next answer on; what stands elsewhere is not worked out again."""
+    here, there = candidate(zone="FR"), candidate(zone="PL")
+    annual = own.weigh(here, TYPICAL)
+    own.weigh(there, TYPICAL)
+    kept = own._worked["acme/unheard-of-x", there.endpoint.id]
+    own.use(live("FR", 10.0))
+    weighed = own.weigh(here, TYPICAL)
+    assert weighed.energy_wh == annual.energy_wh
+    assert weighed.carbon_g == pytest.approx(weighed.energy_wh * 10 / 1000)
+    assert (weighed.grid.live, weighed.grid.source) == (True, "test")
+    grams, _ = own.typical(here.model, here.endpoint)
+    assert grams == weighed.carbon_per_1k_tokens_g
+    assert own._worked["acme/unheard-of-x", there.endpoint.id] is kept
+    own.use({})
+    assert own.weigh(here, TYPICAL) == annual
+
+
+def test_direct_factors_weigh_and_do_not_rank(own):
+    """Beside life cycle factors they would win by definition."""
+    here = candidate(zone="FR")
+    annual = own.typical(here.model, here.endpoint)
+    own.use(live("FR", 10.0, "direct"))
+    assert own.typical(here.model, here.endpoint) == annual
+    assert own.weigh(here, TYPICAL).grid.factor == "direct"
