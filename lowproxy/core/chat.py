@@ -115,8 +115,12 @@ class ChatRequest:
     def rewritten(self, upstream_model: str, *, ask_usage: bool) -> bytes:
         """The body for an upstream: its own model name, nothing of ours, usage asked for on a stream."""
         body = splice.replace_string(self.body, "model", splice.quoted(upstream_model))
-        if self.has_ours:
-            body = splice.drop_members(body, OURS)
+        gone = OURS if self.has_ours else ()
+        if self.has_stream_options and not ask_usage:
+            # The provider refuses the field; usage that was asked for is made of what it sends.
+            gone = (*gone, "stream_options")
+        if gone:
+            body = splice.drop_members(body, gone)
         if ask_usage and self.stream and not self.wants_usage:
             body = _asking_for_usage(body, self.has_stream_options)
         return body

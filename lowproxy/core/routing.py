@@ -139,7 +139,7 @@ def _offers(asked: str, pool: Pool) -> Iterable[Candidate]:
     offers = pool.by_model.get(asked)
     if offers is None:
         raise UnknownModelError(
-            f"the model {asked!r} is not known here; GET /api/v1/models lists those that are",
+            f"the model {asked[:100]!r} is not known here; GET /api/v1/models lists those that are",
             param="model",
         )
     return offers
