@@ -1,5 +1,7 @@
 """Idle connections are taken last first, and only while they are good."""
 
+import asyncio
+
 import pytest
 
 from lowproxy.transport.pool import KEEPALIVE_S, Connection, Pool, Target
@@ -7,10 +9,11 @@ from lowproxy.transport.pool import KEEPALIVE_S, Connection, Pool, Target
 PLACE = Target("127.0.0.1", 9, tls=False)
 
 
-class Transport:
+class Transport(asyncio.Transport):
     """Enough of one to be kept or thrown away."""
 
     def __init__(self):
+        super().__init__()
         self.aborted = False
 
     def abort(self):
