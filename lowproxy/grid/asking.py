@@ -14,8 +14,8 @@ from lowproxy import __version__
 from lowproxy.core.grid_reading import RejectedReadingError
 from lowproxy.grid.source import Question
 
-# Ten times the largest true answer; parsing more would keep requests waiting.
-MAX_BYTES = 256 * 1024
+# Twice the largest true answer; parsing more would keep requests waiting.
+MAX_BYTES = 128 * 1024
 # Such statuses are about us and not about a zone: asking on makes it worse.
 REFUSALS = {401: "unauthorized", 403: "forbidden", 429: "rate_limited"}
 _FIELDS = {

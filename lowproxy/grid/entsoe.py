@@ -7,8 +7,8 @@ The token is free, and given on request.
 import datetime
 import re
 from collections.abc import Iterator
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from typing import cast
+from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from lowproxy.config import FeedConfig
 from lowproxy.core.grid_mix import OTHER, fullest, lifecycle
@@ -38,10 +38,14 @@ _FUELS = {
 }
 _STORAGE = ("B10", "B25")
 # Enough to hold the newest complete hour where it is published late.
-_WINDOW_S = 6 * 3600
+_WINDOW_S = 4 * 3600
 _RESOLUTION = re.compile(r"PT(15|30|60)M")
-# Ten times what a full answer has; beyond it the sums would keep requests waiting.
+# Some times what a full answer has; to read more would keep requests waiting.
 _MAX_POINTS = 5000
+_MAX_EVENTS = 20_000
+_MAX_DEPTH = 12
+_PIECE_BYTES = 4096
+_Events = Iterator[tuple[str, Element]]
 
 
 class Entsoe:
@@ -102,16 +106,33 @@ def _spelled(at: float) -> str:
 
 
 def _document(body: bytes) -> Element:
-    if b"<!DOCTYPE" in body:  # the platform sends none; only a bomb needs one
-        garbage()
-    try:
-        document = ElementTree.fromstring(body)
-    except (ElementTree.ParseError, ValueError, LookupError):
-        garbage()
-    name = document.tag.rpartition("}")[2]
+    root = _parsed(body)
+    name = root.tag.rpartition("}")[2]
     if name == "Acknowledgement_MarketDocument":
         raise RejectedReadingError("no_data")
-    return document if name == "GL_MarketDocument" else garbage()
+    return root if name == "GL_MarketDocument" else garbage()
+
+
+def _parsed(body: bytes) -> Element:
+    """The root; parsed piece by piece, so that a monster is put away early."""
+    if b"<!DOCTYPE" in body:  # the platform sends none; only a bomb needs one
+        garbage()
+    parser = XMLPullParser(("start", "end"))
+    root: Element | None = None
+    depth = count = 0
+    try:
+        for begin in range(0, len(body), _PIECE_BYTES):
+            parser.feed(body[begin : begin + _PIECE_BYTES])
+            for event, element in cast(_Events, parser.read_events()):
+                root = element if root is None else root
+                depth += 1 if event == "start" else -1
+                count += 1
+                if depth > _MAX_DEPTH or count > _MAX_EVENTS:
+                    garbage()
+        parser.close()
+    except (ParseError, ValueError, LookupError):
+        garbage()
+    return garbage() if root is None else root
 
 
 def _points(series: Element) -> Iterator[tuple[float, float]]:

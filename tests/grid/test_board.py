@@ -36,9 +36,10 @@ def test_it_says_when_to_look_again():
 def test_time_does_not_go_back():
     """An older reading does not replace a newer one; a corrected one does."""
     board = Board((FIRST,))
-    for grams, at in ((38.0, NOW), (50.0, NOW - 900), (39.0, NOW)):
+    told = ((38.0, NOW, 38.0), (50.0, NOW - 900, 38.0), (39.0, NOW, 39.0))
+    for grams, at, used in told:
         board.put(0, GridReading("FR", grams, at))
-    assert board.current(NOW)["FR"].grams_per_kwh == 39
+        assert board.current(NOW)["FR"].grams_per_kwh == used
 
 
 def test_one_line_per_zone_and_source():

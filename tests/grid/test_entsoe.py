@@ -27,7 +27,7 @@ def test_the_question():
     """The last hours of the bidding zone; the token is not printed."""
     (question,) = Entsoe(feed_config("entsoe")).questions(NOW)
     assert question.params["in_Domain"] == FRANCE
-    assert question.params["periodStart"] == "202611220400"
+    assert question.params["periodStart"] == "202611220600"
     assert question.params["periodEnd"] == "202611221000"
     assert TOKEN not in repr(question)
 
@@ -65,6 +65,9 @@ def test_what_is_taken_out_of_the_grid_is_not_generation():
         (generation(FRANCE, NOW, [("B14", "1")]).replace("PT15M", "P1Y"), "garbage"),
         (generation(FRANCE, NOW, [("B14", "1")]).replace(">1</p", ">2</p"), "garbage"),
         (generation(FRANCE, NOW, [("B14", "1")] * 1700), "garbage"),
+        ("<GL_MarketDocument>" + "<a/>" * 20_000 + "</GL_MarketDocument>", "garbage"),
+        ("<GL_MarketDocument>", "garbage"),
+        ("", "garbage"),
         ("<a>" * 20_000 + "</a>" * 20_000, "garbage"),
     ],
 )

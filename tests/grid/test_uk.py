@@ -30,7 +30,7 @@ def test_its_own_figure(actual, grams):
 
 def test_its_mix():
     """By hand: (40*490 + 20*12 + 20*11) / 80; imports are made elsewhere."""
-    mix = {"gas": 40, "nuclear": 20, "wind": 20, "imports": 20, "coal": 0}
+    mix = {"gas": 40, "nuclear": 20, "wind": 20, "imports": 40, "coal": 0}
     shares = [{"fuel": fuel, "perc": share} for fuel, share in mix.items()]
     reading = read({"data": {**SPAN, "generationmix": shares}}, "lifecycle")
     assert reading.grams_per_kwh == pytest.approx((19600 + 240 + 220) / 80)
