@@ -117,7 +117,7 @@ def _parsed(body: bytes) -> Element:
     """The root; parsed piece by piece, so that a monster is put away early."""
     if b"<!DOCTYPE" in body:  # the platform sends none; only a bomb needs one
         garbage()
-    parser = XMLPullParser(("start", "end"))
+    parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
     root: Element | None = None
     depth = count = 0
     try:

@@ -138,14 +138,15 @@ async def test_a_source_that_dies_later(serve, upstream, grid, fault):
 
 
 async def test_routing_follows(serve, upstream, other, grid):
-    """The pool and its memory are swapped together when a reading changes the order."""
+    """The pool and what it remembers are swapped together when the order changes."""
     places = Place(upstream, zone="FR"), Place(other, zone="SE")
-    grid.number = 20
-    gateway = await serve(*places, extra=FULL + source(grid))
-    memo = gateway.parts.memo
-    await until(lambda: gateway.parts.memo is not memo)
-    assert (await grid_of(gateway))["zone"] == "FR"
-    assert (await grid_of(gateway))["intensity_g_per_kwh"] == 20
+    grid.fault, grid.number = web.Response(status=500), 20
+    gateway = await serve(*places, extra=FULL + source(grid, refresh_s=0.001))
+    assert (await grid_of(gateway))["zone"] == "SE"
+    grid.fault = None
+    await until(lambda: gateway.parts.scales.reading(place(gateway)).live)
+    told = await grid_of(gateway)
+    assert (told["zone"], told["intensity_g_per_kwh"]) == ("FR", 20)
 
 
 async def test_a_direct_factor_ranks_nothing(serve, upstream, other, grid):
@@ -153,8 +154,7 @@ async def test_a_direct_factor_ranks_nothing(serve, upstream, other, grid):
     places = Place(upstream, zone="FR"), Place(other, zone="SE")
     grid.number = 20
     gateway = await serve(*places, extra=FULL + source(grid, factor='"direct"'))
-    memo = gateway.parts.memo
-    await until(lambda: gateway.parts.memo is not memo)
+    await until(lambda: gateway.parts.scales.reading(place(gateway)).live)
     assert (await grid_of(gateway))["zone"] == "SE"
     told = await grid_of(gateway, route={"provider": "p1"})
     assert (told["zone"], told["factor"]) == ("FR", "direct")
