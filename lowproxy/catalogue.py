@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from lowproxy.config import Config, ModelRow, did_you_mean, read, read_tables
+from lowproxy.config import Config, ModelRow, did_you_mean, read, read_tables, unheard
 from lowproxy.config.activation import activate
 from lowproxy.config.merging import (
     MergedModel,
@@ -70,12 +70,12 @@ def open_config(
     """The configuration and what it puts in use; raises ConfigError with all mistakes."""
     config, problems = read(path, environ, listen=listen, admin_listen=admin_listen)
     catalogue = None
-    # Rows that were not understood are not there: what refers to them looks wrong too.
-    if not any(each.startswith(("providers", "models")) for each in problems):
+    # Rows that could not be read are not there: what refers to them looks wrong too.
+    if not config.lost:
         try:
             catalogue = load(config, environ)
         except ConfigError as exc:
-            problems += exc.problems
+            problems += unheard(exc.problems, problems)
     if problems or catalogue is None:
         raise ConfigError(problems)
     return config, catalogue

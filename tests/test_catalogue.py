@@ -401,3 +401,46 @@ def test_the_price_of_a_typical_request():
 
     assert price_per_1k(model) == 0.002
     assert price_per_1k(Model("acme/a", "acme", "a", price_prompt=1.0)) is None
+
+
+def test_mistakes_of_every_kind_show_in_one_round(tmp_path):
+    """What is misread, said twice and referred to in vain: one file, one list."""
+    file = tmp_path / "lowproxy.toml"
+    file.write_text(
+        """
+        [timeouts]
+        idle_s = "5"
+        [[keys]]
+        name = "a"
+        hash = 5
+        [[keys]]
+        name = "b"
+        [[providers]]
+        id = "acme"
+        dialect = "french"
+          [[providers.endpoints]]
+          region = "EU"
+          base_url = "http://127.0.0.1:1/v1"
+        [[providers]]
+        id = "acme"
+        [[models]]
+        id = "zed/x"
+        price_prompt = "free"
+        [auto]
+        models = ["nope/nope"]
+        """
+    )
+    with pytest.raises(ConfigError) as caught:
+        open_config(file, {})
+    told = [problem.partition(": ")[0] for problem in caught.value.problems]
+    assert told == [
+        "timeouts.idle_s",
+        "keys[0].hash",
+        "providers[0].dialect",
+        "providers[0].endpoints[0].region",
+        "models[0].price_prompt",
+        "keys[1]",
+        "providers[1].id",
+        "models[0].provider",
+        "auto.models[0]",
+    ]

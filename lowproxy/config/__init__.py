@@ -54,6 +54,7 @@ __all__ = [
     "load",
     "read",
     "read_tables",
+    "unheard",
 ]
 
 ENV_KEY = "LOWROUTER_API_KEY"
@@ -76,6 +77,7 @@ class Config:
     providers: tuple[ProviderRow, ...] = ()
     models: tuple[ModelRow, ...] = ()
     path: Path | None = None  # the file it was read from
+    lost: bool = False  # rows could not be read: what refers to them cannot be judged
 
 
 def find(path: Path | None, searched: tuple[Path, ...] = SEARCHED) -> Path | None:
@@ -114,7 +116,10 @@ def read(
     ConfigError where the file cannot be read or is not TOML.
     """
     path = find(path, searched)
-    rows, problems = read_tables(read_toml(path) if path else {})
+    tables = read_toml(path) if path else {}
+    rows, misread = read_tables(tables)
+    problems: list[str] = []
+    lost = any(name in tables and name not in rows for name in ("providers", "models"))
     server: Server = rows.pop("server", Server())
     try:
         if listen is not None:
@@ -135,7 +140,24 @@ def read(
     problems += wrong
     problems += _ports(server)
     problems += _duplicates(rows.get("providers", ()), rows.get("models", ()))
-    return Config(server=server, keys=keys, feeds=feeds, path=path, **rows), problems
+    problems = misread + unheard(problems, misread)
+    config = Config(server=server, keys=keys, feeds=feeds, path=path, lost=lost, **rows)
+    return config, problems
+
+
+def unheard(problems: list[str], told: list[str]) -> list[str]:
+    """Those of `problems` that do not come of what was told already.
+
+    Of the same option, of one within it, or endpoints that are missing where the provider's row has a
+    mistake: they may stand under the wrong name.
+    """
+    paths = [each.partition(": ")[0] for each in told]
+
+    def follows(own: str) -> bool:
+        row = own.removesuffix("endpoints") if own.endswith(".endpoints") else f"{own}."
+        return any(path == own or path.startswith((row, f"{own}[")) for path in paths)
+
+    return [each for each in problems if not follows(each.partition(": ")[0])]
 
 
 def _keys(

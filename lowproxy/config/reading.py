@@ -1,6 +1,9 @@
 """TOML tables into rows, and every mistake with the full path of its option."""
 
+import contextlib
+import copy
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +26,10 @@ from lowproxy.errors import ConfigError
 _SECRET_WORDS = ("api_key", "api_keys", "key", "secret", "token", "password")
 
 
+# Tables whose rows refer to each other: one mistake must not hide the next.
+_JUDGED_TOGETHER = ("keys", "providers", "models")
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a file; raises ConfigError with line and column, or why not read."""
     try:
@@ -40,7 +47,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_tables(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Rows by table name, and one line per mistake; a table with mistakes is left out."""
+    """Rows by table name, and one line per mistake.
+
+    Keys, providers and models are read without the options that have mistakes, so that what else is wrong
+    shows in the same round; other tables, and those that cannot be read even so, are left out.
+    """
     rows: dict[str, Any] = {}
     problems = [_unknown(name, name, TABLES) for name in tables if name not in TABLES]
     for name, shape in TABLES.items():
@@ -49,8 +60,26 @@ def read_tables(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         try:
             rows[name] = _CONVERTER.structure(tables[name], shape)  # type: ignore[arg-type]
         except Exception as exc:  # noqa: BLE001 - cattrs raises groups of any kind
-            problems.extend(_problems(exc, name))
+            found = list(_problems(exc, name))
+            problems += found
+            if name not in _JUDGED_TOGETHER:
+                continue
+            rest = copy.deepcopy(tables[name])
+            for problem in found:
+                _without(rest, problem.partition(": ")[0].removeprefix(name))
+            with contextlib.suppress(Exception):
+                rows[name] = _CONVERTER.structure(rest, shape)  # type: ignore[arg-type]
     return rows, problems
+
+
+def _without(table: Any, path: str) -> None:
+    """Takes the option at `[0].endpoints[1].region` out of a table."""
+    *inner, last = re.findall(r"[^.\[\]]+", path) or [""]
+    with contextlib.suppress(LookupError, TypeError, ValueError):
+        for step in inner:
+            table = table[int(step) if isinstance(table, list) else step]
+        if isinstance(table, dict):
+            del table[last]
 
 
 def did_you_mean(word: str, known: Any) -> str:

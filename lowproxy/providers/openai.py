@@ -69,8 +69,12 @@ class OpenAI:
             return UpstreamRefusedError(status, _error_object(body, candidate))
         if status == 429:
             wait_s = retry_after_s(fields.get("retry-after"), now)
+            error = _error_object(body, candidate)["error"]
+            reason = error.get("message") if isinstance(error, dict) else None
+            if reason in (None, _NO_REASON):
+                reason = f"{name} answered 429 (rate limit)"
             return UpstreamRateLimitedError(
-                f"{name} answered 429 (rate limit)", retry_after_s=wait_s
+                str(reason)[:_MAX_MESSAGE], retry_after_s=wait_s
             )
         return UpstreamStatusError(f"{name} answered {status}")
 

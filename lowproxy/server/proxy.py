@@ -64,7 +64,7 @@ async def chat_completions(
         model=opened.candidate.model.id,
         wants_usage=chat.wants_usage,
         annotate=partial(annotation, parts, exchange, opened.candidate),
-        prompt_tokens=chat.prompt_bytes // _BYTES_PER_TOKEN,
+        prompt_tokens=_tokens(chat.prompt_bytes),
         hear=exchange.heard,
         reading_is_late=opened.candidate.endpoint.provider.id in LATE,
     )
@@ -130,6 +130,11 @@ async def read_body(request: web.BaseRequest, limit: int, limit_s: float) -> byt
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def _tokens(size: int) -> int:
+    """Our own count: rounded up, since something is never nothing."""
+    return -(-size // _BYTES_PER_TOKEN)
+
+
 def _too_large(limit: int) -> BodyTooLargeError:
     return BodyTooLargeError(f"the body is over server.max_body_bytes ({limit} bytes)")
 
@@ -164,6 +169,4 @@ def _counted(chat: ChatRequest, parsed: dict[str, object]) -> Usage:
         message = choice.get("message") if isinstance(choice, dict) else None
         content = message.get("content") if isinstance(message, dict) else None
         text += len(content) if isinstance(content, str) else 0
-    return Usage(
-        chat.prompt_bytes // _BYTES_PER_TOKEN, text // _BYTES_PER_TOKEN, counted=True
-    )
+    return Usage(_tokens(chat.prompt_bytes), _tokens(text), counted=True)
