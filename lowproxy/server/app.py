@@ -164,6 +164,9 @@ async def _drain(parts: Parts, server: Server, listening: asyncio.Server) -> Non
         async with asyncio.timeout(parts.config.timeouts.drain_s or None):
             while _close_idle(parts, server):
                 await asyncio.sleep(DRAIN_POLL_S)
+    for task in list(parts.busy.values()):
+        task.cancel()  # while the connection is open: a stream ends with an event that says why
+    await asyncio.sleep(0)
     server.pre_shutdown()
     await server.shutdown(CLOSE_S)
     while parts.busy:  # cancelled by now: each still writes its line in the books

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lowproxy.core.eco_block import eco_fields
 from lowproxy.core.eco_outcomes import PARTIAL, wasted
 from lowproxy.core.record import UsageRecord
 from lowproxy.logs import request_done
@@ -61,9 +62,14 @@ def access_facts(record: UsageRecord) -> dict[str, Any]:
     if record.usage is not None:
         facts["prompt_tokens"] = record.usage.prompt
         facts["completion_tokens"] = record.usage.completion
+        if record.usage.cached:
+            facts["cached_tokens"] = record.usage.cached
     if record.impact is not None:
         facts["energy_wh"] = round(record.impact.energy_wh, 9)
         facts["carbon_g"] = round(record.impact.carbon_g, 9)
+        facts["zone"] = record.impact.grid.zone
+        # With bounds, method and version, grid reading and notes: enough to replay and to defend it.
+        facts["eco"] = eco_fields(record.impact, full=True)
     if record.wasted is not None:
         facts["wasted_wh"] = round(record.wasted[0], 9)
         facts["wasted_g"] = round(record.wasted[1], 9)

@@ -28,7 +28,7 @@ async def door(parts: Parts, request: web.BaseRequest) -> web.StreamResponse:
     """Opens the exchange, finds the endpoint, answers failures, writes everything down."""
     exchange = Exchange.begin(request.method)
     parts.metrics.open_requests += 1
-    parts.busy.add(request.protocol)
+    parts.busy[request.protocol] = request.task
     try:
         return await _serve(parts, request, exchange)
     except Finished as finished:
@@ -48,7 +48,7 @@ async def door(parts: Parts, request: web.BaseRequest) -> web.StreamResponse:
         return _answer(request, exchange, bug)
     finally:
         parts.metrics.open_requests -= 1
-        parts.busy.discard(request.protocol)
+        parts.busy.pop(request.protocol, None)
         try:
             if not exchange.deferred:
                 books.write_down(parts, exchange)

@@ -1,5 +1,6 @@
 """What a request needs to find at hand: made once by `server.app`, passed to every handler."""
 
+import asyncio
 from typing import Protocol
 
 import attrs
@@ -37,4 +38,5 @@ class Parts:
     pick: Pick
     aftermath: Aftermath
     draining: bool = False
-    busy: set[object] = attrs.field(factory=set)  # connections that are being answered
+    # Connections that are being answered, and the tasks that do it.
+    busy: dict[object, asyncio.Task[None]] = attrs.field(factory=dict)

@@ -25,6 +25,8 @@ from lowproxy.grid.latest import LatestGrid
 TYPICAL = Usage(prompt=500, completion=500)
 
 _DEMO_NOTES = ("demo",)
+# The upstream sent no usage: the tokens are our own count.
+_COUNTED = "usage-counted"
 
 
 class _Place(NamedTuple):
@@ -80,6 +82,8 @@ class Scales:
         if usage is None:
             return None
         coefficients = self._of(candidate.model, candidate.endpoint)
+        if usage.counted:
+            notes = (*notes, _COUNTED)
         if candidate.endpoint.provider.id == "demo":
             notes = (*_DEMO_NOTES, *notes)
         if reading is None:

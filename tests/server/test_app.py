@@ -158,6 +158,11 @@ async def test_a_stream_that_does_not_finish(tmp_path, upstream, log_text):
         await reply.event()
         began = loop.time()
     assert loop.time() - began < 10
+    # Never a silent cut: the stream's last event says why, and the body ends as a body does.
+    last = await reply.rest()
+    assert b'"code":"overloaded"' in last
+    assert b'"lowrouter"' in last
+    assert b"[DONE]" not in last
     await upstream.aborted.wait()
     record = await gateway.books.record()
     assert record.status == "partial"
