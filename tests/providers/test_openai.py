@@ -335,3 +335,14 @@ def test_a_refusal_under_status_200():
     assert isinstance(failure, UpstreamRefusedError)
     assert failure.refused_status == 400
     assert failure.message == "no such tool ***"
+
+
+def test_a_429_in_the_upstreams_own_words():
+    """The reason is the caller's to know; our credential is not."""
+    told = json.dumps({"error": {"message": f"slow down, {CANARY}"}}).encode()
+
+    failure = answered(429, told)
+
+    assert isinstance(failure, UpstreamRateLimitedError)
+    assert failure.message.startswith("slow down, ")
+    assert CANARY not in failure.message

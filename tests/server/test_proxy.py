@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lowproxy.core.keys import hash_key
+from lowproxy.server import proxy
 from lowproxy.transport import dispatch
 from tests.fakes import Answer, openai_completion, sse, usage_chunk
 from tests.gateway import CHAT, Place, ask, asking, provider_key
@@ -868,3 +869,9 @@ async def test_a_body_in_single_bytes(serve, upstream):
             await caller.send(body[i : i + 1])
             await asyncio.sleep(0)
         assert (await caller.reply()).status == 200
+
+
+@pytest.mark.parametrize(("size", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2)])
+def test_something_is_never_counted_as_nothing(size, tokens):
+    """A prompt of two letters is a token, not none."""
+    assert proxy._tokens(size) == tokens

@@ -119,3 +119,10 @@ def test_direct_factors_weigh_and_do_not_rank(own):
     own.use(live("FR", 10.0, "direct"))
     assert own.typical(here.model, here.endpoint) == annual
     assert own.weigh(here, TYPICAL).grid.factor == "direct"
+
+
+def test_counted_tokens_say_so(scales):
+    """Who reads the figure is told that the upstream sent no usage."""
+    counted = scales.weigh(candidate(), Usage(10, 10, counted=True))
+    assert "usage-counted" in counted.notes
+    assert "usage-counted" not in scales.weigh(candidate(), Usage(10, 10)).notes
