@@ -20,8 +20,16 @@ from lowproxy.config.merging import (
     merged_models,
     merged_providers,
 )
+from lowproxy.core.aliases import bare_names, served
 from lowproxy.core.eco import ModelFacts
-from lowproxy.core.upstreams import Candidate, Endpoint, Model, Pool, Provider
+from lowproxy.core.upstreams import (
+    PSEUDO_MODELS,
+    Candidate,
+    Endpoint,
+    Model,
+    Pool,
+    Provider,
+)
 from lowproxy.errors import ConfigError
 
 # Grams and price per 1000 tokens of a typical request; None: unknown.
@@ -44,6 +52,7 @@ class Catalogue:
     providers: tuple[Provider, ...]
     endpoints: tuple[Endpoint, ...]
     models: tuple[Model, ...]
+    aliases: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     demo: bool = False
     # Built-in providers and places that are not in use, and what each would need.
     dormant: Mapping[str, str] = attrs.field(factory=dict)
@@ -107,12 +116,15 @@ def load(config: Config, environ: Mapping[str, str]) -> Catalogue:
         name: wish for each in activations for name, wish in each.dormant.items()
     }
     if not active:
-        return Catalogue((DEMO,), (), _demo_models(rows), demo=True, dormant=dormant)
+        return Catalogue(
+            (DEMO,), (), _demo_models(rows), config.aliases, demo=True, dormant=dormant
+        )
     ids = {each.provider.id for each in active}
     return Catalogue(
         providers=tuple(each.provider for each in active),
         endpoints=tuple(endpoint for each in active for endpoint in each.endpoints),
         models=tuple(_model(row) for row in rows if row.served_by in ids),
+        aliases=config.aliases,
         dormant=dormant,
     )
 
@@ -131,7 +143,12 @@ def build_pool(catalogue: Catalogue, weigh: Weigh, auto: Sequence[str] = ()) -> 
         if added:
             by_model[model.id] = by_model.get(model.id, ()) + added
     chosen = auto or by_model
-    return Pool(by_model, tuple(each for each in chosen if each in by_model))
+    return Pool(
+        by_model,
+        tuple(each for each in chosen if each in by_model),
+        aliases=served(catalogue.aliases, by_model),
+        bare=bare_names(by_model),
+    )
 
 
 def price_per_1k(model: Model) -> float | None:
@@ -238,13 +255,21 @@ def _name_problems(
     models: Mapping[Any, MergedModel],
     providers: Mapping[str, MergedProvider],
 ) -> list[str]:
-    """Names in `auto` and in keys that nothing answers to."""
+    """Names in `auto`, in `aliases` and in keys that nothing answers to."""
     ids = {merged.row.id for merged in models.values()}
     problems = [
         f"auto.models[{i}]: no such model {name!r}{did_you_mean(name, ids)}"
         for i, name in enumerate(config.auto.models)
         if name not in ids
     ]
+    for alias, targets in config.aliases.items():
+        if alias in ids:
+            problems.append(f"aliases.{alias}: is a model's id, needs another name")
+        problems += [
+            f"aliases.{alias}: no such model {name!r}{did_you_mean(name, ids)}"
+            for name in targets
+            if name not in ids and name not in PSEUDO_MODELS
+        ]
     problems += [
         f"keys[{i}].providers[{j}]: no such provider {name!r}"
         f"{did_you_mean(name, providers)}"

@@ -444,3 +444,39 @@ def test_mistakes_of_every_kind_show_in_one_round(tmp_path):
         "models[0].provider",
         "auto.models[0]",
     ]
+
+
+# --- aliases -----------------------------------------------------------------------------
+
+
+def test_aliases_come_with_the_pool():
+    """With what is served; bare names beside them."""
+    names = {
+        "fast": ("acme/a",),
+        "gone": ("openai/gpt-4o",),
+        "auto": ("lowrouter/auto",),
+    }
+    rows = (ModelRow(id="acme/a"), ModelRow(id="acme/b"))
+    loaded = load(Config(providers=(ACME,), models=rows, aliases=names), {})
+    pool = build_pool(loaded, unweighed)
+
+    assert pool.aliases == {"fast": ("acme/a",), "auto": ("lowrouter/auto",)}
+    assert pool.bare == {"a": ("acme/a",), "b": ("acme/b",)}
+
+
+def test_an_alias_must_lead_to_a_model_that_is_known():
+    """And may not hide one."""
+    names = {"fast": ("openai/gpt-4o-minni",), "openai/gpt-4o": ("openai/gpt-4o-mini",)}
+    assert problems(Config(aliases=names)) == [
+        "aliases.fast: no such model 'openai/gpt-4o-minni'; did you mean openai/gpt-4o-mini?",
+        "aliases.openai/gpt-4o: is a model's id, needs another name",
+    ]
+
+
+def test_the_demo_knows_aliases_too():
+    """And the bare names of the whole catalogue."""
+    loaded = load(Config(aliases={"fast": ("openai/gpt-4o-mini",)}), {})
+    pool = build_pool(loaded.demo_rows("http://127.0.0.1:1"), unweighed)
+
+    assert pool.aliases == {"fast": ("openai/gpt-4o-mini",)}
+    assert pool.bare["gpt-4o-mini"] == ("openai/gpt-4o-mini",)

@@ -72,6 +72,7 @@ class Config:
     eco: Eco = attrs.field(factory=Eco)
     feeds: tuple[FeedConfig, ...] = ()
     auto: Auto = attrs.field(factory=Auto)
+    aliases: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     catalogue: CatalogueOptions = attrs.field(factory=CatalogueOptions)
     keys: tuple[ApiKey, ...] = ()
     providers: tuple[ProviderRow, ...] = ()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import attrs
 from cattrs import Converter
+from cattrs.cols import mapping_structure_factory
 from cattrs.errors import (
     ClassValidationError,
     ForbiddenExtraKeysError,
@@ -99,7 +100,9 @@ def _problems(exc: BaseException, path: str) -> Iterator[str]:
         case IterableValidationError():
             listed, others = exc.group_exceptions()
             for cause, place in listed:
-                yield from _problems(cause, f"{path}[{place.index}]")
+                name = place.index  # a row's number, or a table's option
+                step = f".{name}" if isinstance(name, str) else f"[{name}]"
+                yield from _problems(cause, path + step)
             for cause in others:
                 yield from _problems(cause, path)
         case ForbiddenExtraKeysError():
@@ -151,12 +154,17 @@ def _converter() -> Converter:
             converter.structure(_must_be(list, "a list", value), items)
         )
 
+    def named(kind: Any) -> Any:
+        inner = mapping_structure_factory(kind, converter, detailed_validation=True)
+        return lambda value, _: inner(_must_be(Mapping, "a table", value), kind)
+
     def checked(kind: Any) -> Any:
         check = get_args(kind)[1]
         return lambda value, _: check(value)
 
     converter.register_structure_hook_factory(attrs.has, row)
     converter.register_structure_hook_factory(_is(tuple), listed)
+    converter.register_structure_hook_factory(_is(dict), named)
     converter.register_structure_hook_factory(_is(Annotated), checked)
     return converter
 

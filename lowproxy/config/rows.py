@@ -30,6 +30,7 @@ from lowproxy.config.values import (
     Positive,
     Provenance,
     Region,
+    Targets,
     Text,
     UpstreamClient,
     Zone,
@@ -131,6 +132,10 @@ class Auto:
     models: tuple[ModelId, ...] = ()
 
 
+# `[aliases]`: names of the operator's own, each for one model or for several, best first.
+Aliases = dict[ModelId, Targets]
+
+
 @attrs.frozen
 class CatalogueOptions:
     """`[catalogue]`: whether the built-in one is used."""
@@ -221,6 +226,7 @@ TABLES: dict[str, object] = {
     "eco": Eco,
     "grid": Grid,
     "auto": Auto,
+    "aliases": Aliases,
     "catalogue": CatalogueOptions,
     "keys": tuple[KeyRow, ...],
     "providers": tuple[ProviderRow, ...],

@@ -192,6 +192,16 @@ def _model_id(value: object) -> str:
     return value
 
 
+def _targets(value: object) -> tuple[str, ...]:
+    """Model ids, or pseudo-models, that an alias stands for: one, or several, best first."""
+    listed = value if isinstance(value, list) else [value]
+    if not listed or not all(
+        isinstance(each, str) and re.fullmatch(r"[!-~]+", each) for each in listed
+    ):
+        raise _wrong(value, 'a model id such as "acme/small", or a list of them')
+    return tuple(dict.fromkeys(listed))
+
+
 def _zones(value: object) -> Mapping[str, str]:
     """Grid zones and what a source calls each; "" where only the zone is said."""
     if isinstance(value, list):
@@ -236,6 +246,7 @@ Id = Annotated[
     _pattern(r"[a-z0-9][a-z0-9._-]*", 'lower-case letters, digits and dashes: "acme"'),
 ]
 ModelId = Annotated[str, _model_id]
+Targets = Annotated[tuple[str, ...], _targets]
 Region = Annotated[
     str,
     _pattern(r"[a-z0-9]+(?:-[a-z0-9]+)*", 'a lower-case region such as "eu-west"'),

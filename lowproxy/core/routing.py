@@ -7,6 +7,7 @@ from typing import NamedTuple
 import attrs
 
 from lowproxy.core.access import ApiKey
+from lowproxy.core.aliases import resolved
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.preferences import Preferences
 from lowproxy.core.rules import RULES, Question
@@ -101,7 +102,8 @@ def decide(
     wishes = chat.preferences
     eligible: list[Candidate] = []
     rejections: list[Rejection] = []
-    for asked in chat.models:
+    models = resolved(chat.models, key, pool)
+    for asked in models:
         key.permit(asked, wishes.region, wishes.provider)
         question = Question(chat, key, asked)
         scale = _scale(asked, chat, key)
@@ -129,7 +131,7 @@ def decide(
         eligible = eligible[:1]
     elif wishes.region is None and key.region is None:
         eligible = _same_region_first(eligible, resting, other_regions=wishes.fallback)
-    ordered_by = _scale(chat.model, chat, key)
+    ordered_by = _scale(models[0], chat, key)
     return RouteDecision(tuple(eligible), tuple(rejections), ordered_by)
 
 

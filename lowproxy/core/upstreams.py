@@ -83,6 +83,9 @@ class Pool:
 
     by_model: Mapping[str, tuple[Candidate, ...]]
     auto: tuple[str, ...] = ()  # model ids that the pseudo-models may pick from
+    # Other names: the operator's, and ids without their namespace (`core.aliases`).
+    aliases: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    bare: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
 
     @property
     def regions(self) -> list[str]:

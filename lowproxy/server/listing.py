@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 
 from lowproxy.core.access import ApiKey
+from lowproxy.core.aliases import meant
 from lowproxy.core.eco_block import six
 from lowproxy.core.grid_reading import moment
 from lowproxy.core.upstreams import PSEUDO_MODELS, Candidate, region_matches
@@ -32,6 +33,9 @@ async def list_models(
         candidates = _allowed(exchange.key, parts.pool.by_model[model_id])
         if candidates:
             rows.append(_row(model_id, candidates))
+    for alias in sorted(parts.pool.aliases):
+        if row := _alias_row(alias, parts, exchange):
+            rows.append(row)
     return _send(request, exchange, {"object": "list", "data": rows})
 
 
@@ -42,6 +46,12 @@ async def get_model(
     model_id = request.path.partition("/models/")[2]
     if model_id in PSEUDO_MODELS:
         return _send(request, exchange, _pseudo_row(model_id, parts, exchange))
+    assert exchange.key is not None, "the door lets nobody in without a key"
+    if model_id in parts.pool.aliases:
+        if row := _alias_row(model_id, parts, exchange):
+            return _send(request, exchange, row)
+    elif model_id not in parts.pool.by_model:
+        (model_id,) = meant(model_id, exchange.key, parts.pool)
     candidates = _allowed(exchange.key, parts.pool.by_model.get(model_id, ()))
     if not candidates:
         raise UnknownModelError(
@@ -141,6 +151,20 @@ def _row(model_id: str, candidates: list[Candidate]) -> dict[str, Any]:
             "carbon_per_1k_tokens_g": {"low": six(min(grams)), "high": six(max(grams))}
         }
     return row
+
+
+def _alias_row(name: str, parts: Parts, exchange: Exchange) -> dict[str, Any] | None:
+    """An alias looks like the first model it stands for; None where the key may use none of them."""
+    assert exchange.key is not None, "the door lets nobody in without a key"
+    rows: dict[str, dict[str, Any]] = {}
+    for target in meant(name, exchange.key, parts.pool):
+        candidates = _allowed(exchange.key, parts.pool.by_model.get(target, ()))
+        if target in PSEUDO_MODELS:
+            rows[target] = _pseudo_row(target, parts, exchange)
+        elif candidates:
+            rows[target] = _row(target, candidates)
+    first = next(iter(rows.values()), None)
+    return {**first, "id": name, "resolves_to": list(rows)} if first else None
 
 
 def _pseudo_row(name: str, parts: Parts, exchange: Exchange) -> dict[str, Any]:

@@ -183,3 +183,25 @@ def test_did_you_mean_stays_silent_when_nothing_is_near():
     """A wild guess would mislead."""
     assert did_you_mean("quux", ["idle_s", "total_s"]) == ""
     assert did_you_mean("idel_s", ["idle_s", "total_s"]) == "; did you mean idle_s?"
+
+
+def test_aliases_are_one_id_or_several():
+    """Each mistake with the alias in its path."""
+    rows, problems = read(
+        """
+        [aliases]
+        fast = "acme/small"
+        both = ["acme/small", "acme/large", "acme/small"]
+        """
+    )
+    assert problems == []
+    assert rows["aliases"] == {
+        "fast": ("acme/small",),
+        "both": ("acme/small", "acme/large"),
+    }
+    _, problems = read('[aliases]\nx = 3\ny = []\n"a b" = "c"\n"lowrouter/auto" = "c"')
+    assert len(problems) == 4
+    assert problems[0] == (
+        'aliases.x: found 3, needs a model id such as "acme/small", or a list of them'
+    )
+    assert read("aliases = 3")[1] == ["aliases: found 3, needs a table"]

@@ -176,3 +176,52 @@ async def test_lists_are_in_the_books(serve, upstream):
     await got(gateway, "/v1/models")
     record = await gateway.books.record()
     assert (record.endpoint, record.http_status, record.status) == ("models", 200, "ok")
+
+
+ALIASES = """
+[aliases]
+fast = "openai/gpt-4o-mini"
+both = ["acme/small", "openai/gpt-4o-mini"]
+any = "lowrouter/auto"
+"""
+
+
+async def test_an_alias_is_listed_and_found(serve, upstream):
+    """As the model that it stands for, and with the ids of all of them; bare names are found alone."""
+    gateway = await serve(upstream, extra=ROWS + ALIASES)
+    _, answer = await got(gateway, "/api/v1/models")
+    rows = {row["id"]: row for row in answer["data"]}
+
+    assert list(rows)[-3:] == ["any", "both", "fast"]
+    assert rows["both"]["resolves_to"] == ["acme/small", "openai/gpt-4o-mini"]
+    assert rows["any"]["resolves_to"] == ["lowrouter/auto"]
+    assert rows["fast"]["context_length"] == 128000
+    for name in ("any", "both", "fast"):
+        assert await got(gateway, f"/api/v1/models/{name}") == (200, rows[name])
+    bare = await got(gateway, "/api/v1/models/gpt-4o-mini")
+    assert bare == (200, rows["openai/gpt-4o-mini"])
+
+
+async def test_an_alias_shows_a_key_only_what_it_may_use(serve, upstream):
+    """One that leads nowhere for the key is not there."""
+    policy = 'models = ["acme/*"]'
+    gateway = await serve(upstream, extra=ROWS + ALIASES + keyed("a", policy))
+    _, answer = await got(gateway, "/api/v1/models", key="a" * 40)
+    rows = {row["id"]: row for row in answer["data"]}
+
+    assert "fast" not in rows
+    assert rows["both"]["resolves_to"] == ["acme/small"]
+    assert (await got(gateway, "/api/v1/models/fast", key="a" * 40))[0] == 404
+
+
+async def test_an_alias_is_answered_by_what_it_stands_for(serve, upstream):
+    """The answer names the id; the key's own list is asked about the id."""
+    extra = ROWS + ALIASES + keyed("a", 'models = ["acme/*"]')
+    gateway = await serve(upstream, extra=extra)
+
+    told = await gateway.chat(model="fast")
+    assert told.status == 200
+    assert told.json()["model"] == "openai/gpt-4o-mini"
+    assert (await gateway.books.record()).requested_model == "fast"
+    assert (await gateway.chat(model="small")).json()["model"] == "acme/small"
+    assert (await gateway.chat(model="nobodys")).status == 404
