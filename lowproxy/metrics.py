@@ -1,189 +1,260 @@
-"""Every metric, declared in one place. To add one: a line in `Metrics`, and a call where it happens.
+"""Every metric, declared in one place. To add one: a line here, and a number where it happens.
 
 Labels are bounded: ids from the configuration and codes from the class tree of errors, never text from a
 request. One process, one event loop: values are plain numbers, and prometheus_client is asked for families
 only when somebody scrapes (its own counters take a lock and build a child at every call, which together
-would cost a request more than choosing its route).
+would cost a request more than choosing its route). What has a name in OpenTelemetry's conventions for
+generative AI is exported under that one.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
+import attrs
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from lowproxy import __version__
+from lowproxy.core import semconv
+from lowproxy.core.record import UsageRecord
+from lowproxy.sums import (
+    Counter,
+    Histogram,
+    Spread,
+    Sum,
+    asked_a_model,
+    streamed,
+    with_values,
+)
+from lowproxy.tally import Tally
+
+_LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+_MODEL = ("provider", "model")
+_PLACE = ("provider", "model", "region")
+_GEN_AI = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_response_model")
+
+OF_REQUESTS: tuple[Sum | Spread, ...] = (
+    Sum(
+        "lowproxy_requests",
+        "Requests by outcome",
+        ("endpoint", "provider", "status"),
+        {"": "requests"},
+    ),
+    Sum(
+        "lowproxy_errors",
+        "Requests that ended with an error: its code, and whose fault it is",
+        ("code", "side", "provider"),
+        {"": "requests"},
+        of=attrgetter("code"),
+    ),
+    Spread(
+        "lowproxy_request_duration_seconds",
+        "From the request's head to the answer's end",
+        ("endpoint",),
+        semconv.DURATION_S,
+        {"": ("durations", "duration_ms")},
+        scale=1000,
+    ),
+    Spread(
+        "lowproxy_first_byte_seconds",
+        "From the request's head to the answer's first byte",
+        ("provider",),
+        semconv.FIRST_TOKEN_S,
+        {"": ("firsts", "first_ms")},
+        scale=1000,
+    ),
+    Sum(
+        "lowproxy_retries",
+        "Attempts after a request's first",
+        ("provider",),
+        {"": "retries"},
+    ),
+    Sum(
+        "lowproxy_tokens",
+        "Tokens; cached are among the prompt's, reasoning among the completion's",
+        _MODEL,
+        {
+            "prompt": "prompt",
+            "completion": "completion",
+            "cached": "cached",
+            "reasoning": "reasoning",
+        },
+        "kind",
+    ),
+    Sum(
+        "lowproxy_energy_watt_hours", "Energy of the answers", _PLACE, {"": "energy_wh"}
+    ),
+    Sum(
+        "lowproxy_carbon_grams",
+        "CO2 equivalent of the answers",
+        _PLACE,
+        {"": "carbon_g"},
+    ),
+    Sum(
+        "lowproxy_wasted_energy_watt_hours",
+        "Energy of failed attempts whose tokens are known",
+        ("provider",),
+        {"": "wasted_wh"},
+    ),
+    Sum(
+        "lowproxy_wasted_carbon_grams",
+        "CO2 equivalent of failed attempts whose tokens are known",
+        ("provider",),
+        {"": "wasted_g"},
+    ),
+    Sum(
+        "lowproxy_eco_omitted",
+        "Answers without eco figures: the model's size is unknown",
+        _MODEL,
+        {"": "unweighed"},
+    ),
+    Sum(
+        "lowproxy_unreadable_events",
+        "Stream events that were passed on unread",
+        ("provider",),
+        {"": "unreadable"},
+    ),
+    Spread(
+        "gen_ai_client_token_usage",
+        "Tokens of one request",
+        _GEN_AI,
+        semconv.TOKENS,
+        {"input": ("prompts", "prompt"), "output": ("completions", "completion")},
+        "gen_ai_token_type",
+        asked_a_model,
+    ),
+    Spread(
+        "gen_ai_client_operation_duration_seconds",
+        "Requests that reached a provider, to the answer's end",
+        (*_GEN_AI, "error_type"),
+        semconv.DURATION_S,
+        {"": ("durations", "duration_ms")},
+        of=asked_a_model,
+        scale=1000,
+    ),
+    Spread(
+        "gen_ai_client_operation_time_to_first_chunk_seconds",
+        "Streams: from the request's head to the first byte",
+        _GEN_AI,
+        semconv.FIRST_TOKEN_S,
+        {"": ("firsts", "first_ms")},
+        of=streamed,
+        scale=1000,
+    ),
+    Spread(
+        "gen_ai_server_time_per_output_token_seconds",
+        "Complete streams: mean time between tokens after the first",
+        _GEN_AI,
+        semconv.OUTPUT_TOKEN_S,
+        {"": ("tokens", "token_ms")},
+        of=streamed,
+        scale=1000,
+    ),
 )
 
-from lowproxy.core.record import UsageRecord
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+@attrs.define
+class Hooks:
+    """What is asked of other parts when somebody scrapes; each part sets its own."""
 
-Labels = tuple[str, ...]
-
-
-class Counter:
-    """A number per combination of labels that only grows."""
-
-    def __init__(self, name: str, text: str, labels: Labels) -> None:
-        self.name, self.text, self.labels = name, text, labels
-        self.values: dict[Labels, float] = {}
-
-    def add(self, labels: Labels, amount: float = 1) -> None:
-        """Counts; `labels` are values in the order of the names."""
-        self.values[labels] = self.values.get(labels, 0) + amount
-
-    def family(self) -> Metric:
-        """What a scrape sees."""
-        family = CounterMetricFamily(self.name, self.text, labels=self.labels)
-        for labels, value in self.values.items():
-            family.add_metric(labels, value)
-        return family
-
-
-class Histogram:
-    """How observations spread over buckets, per combination of labels."""
-
-    def __init__(
-        self, name: str, text: str, labels: Labels, bounds: tuple[float, ...]
-    ) -> None:
-        self.name, self.text, self.labels, self.bounds = name, text, labels, bounds
-        self._rows: dict[Labels, tuple[list[int], list[float]]] = {}
-
-    def observe(self, labels: Labels, value: float) -> None:
-        """One observation."""
-        row = self._rows.get(labels)
-        if row is None:
-            row = self._rows[labels] = ([0] * (len(self.bounds) + 1), [0.0])
-        row[0][bisect_left(self.bounds, value)] += 1
-        row[1][0] += value
-
-    def family(self) -> Metric:
-        """What a scrape sees."""
-        family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
-        for labels, (counts, total) in self._rows.items():
-            buckets, seen = [], 0
-            for bound, count in zip(
-                (*map(str, self.bounds), "+Inf"), counts, strict=True
-            ):
-                seen += count
-                buckets.append((bound, seen))
-            family.add_metric(labels, buckets, total[0])
-        return family
+    # Zone, source, grams per kWh (None: too old to be used) and age in seconds.
+    grid: Callable[[], Iterable[tuple[str, str, float | None, float]]] = tuple
+    # Endpoint, model, and how it is: 1 in use, 0.5 on trial, 0 resting.
+    upstreams: Callable[[], Iterable[tuple[str, str, float]]] = tuple
+    # What waits, by the queue's name.
+    queues: dict[str, Callable[[], float]] = attrs.field(factory=dict)
 
 
 class Metrics:
     """The metrics of one gateway, in a registry of their own."""
 
     def __init__(self) -> None:
-        self.requests = Counter(
-            "lowproxy_requests",
-            "Requests by endpoint, provider and outcome",
-            ("endpoint", "provider", "status"),
-        )
-        self.errors = Counter(
-            "lowproxy_errors",
-            "Requests that ended with an error, by its code",
-            ("code",),
-        )
-        self.duration_s = Histogram(
-            "lowproxy_request_duration_seconds",
-            "From the request's head to the answer's end",
-            ("endpoint",),
-            _SECONDS,
-        )
-        self.first_byte_s = Histogram(
-            "lowproxy_first_byte_seconds",
-            "From the request's head to the answer's first byte",
-            ("provider",),
-            _SECONDS,
-        )
-        self.attempts = Counter(
-            "lowproxy_upstream_attempts",
-            "Attempts by candidate and outcome",
-            ("candidate", "outcome"),
-        )
-        self.tokens = Counter(
-            "lowproxy_tokens", "Tokens by provider and kind", ("provider", "kind")
-        )
-        self.energy_wh = Counter(
-            "lowproxy_energy_watt_hours", "Energy of the answers", ("provider",)
-        )
-        self.carbon_g = Counter(
-            "lowproxy_carbon_grams", "CO2 equivalent of the answers", ("provider",)
-        )
-        self.eco_omitted = Counter(
-            "lowproxy_eco_omitted",
-            "Answers without eco figures, by reason",
-            ("reason",),
-        )
-        self.unreadable_events = Counter(
-            "lowproxy_unreadable_events",
-            "Stream events that were passed on unread",
-            ("provider",),
+        self.tally = Tally()
+        self.hooks = Hooks()
+        self.open_requests = 0
+        self.open_streams = 0
+        self.loop_lag_s = Histogram(
+            "lowproxy_event_loop_lag_seconds",
+            "How late a timer of one second fires",
+            _LAG_S,
         )
         self.grid_failures = Counter(
             "lowproxy_grid_failures",
             "Answers of grid sources that could not be used, by reason",
             ("source", "reason"),
         )
-        # Zone, source, grams per kWh (None: too old to be used) and age in seconds.
-        self.grid_readings: Callable[
-            [], Iterable[tuple[str, str, float | None, float]]
-        ] = tuple
-        self.open_requests = 0
         self.registry = CollectorRegistry()
         self.registry.register(self)
+        ProcessCollector(registry=self.registry)
 
     def count(self, record: UsageRecord) -> None:
         """One finished request."""
-        provider = record.provider or "none"
-        self.requests.add((record.endpoint, provider, record.status))
-        self.duration_s.observe((record.endpoint,), record.duration_ms / 1000)
-        if record.error is not None:
-            self.errors.add((record.error,))
-        if record.latency_ms is not None:
-            self.first_byte_s.observe((provider,), record.latency_ms / 1000)
-        for attempt in record.attempts:
-            self.attempts.add(attempt)
-        if record.unreadable_events:
-            self.unreadable_events.add((provider,), record.unreadable_events)
-        if record.usage is not None:
-            self.tokens.add((provider, "prompt"), record.usage.prompt)
-            self.tokens.add((provider, "completion"), record.usage.completion)
-            if record.impact is None:
-                self.eco_omitted.add(("unknown_model_size",))
-            else:
-                self.energy_wh.add((provider,), record.impact.energy_wh)
-                self.carbon_g.add((provider,), record.impact.carbon_g)
+        self.tally.count(record)
 
     def collect(self) -> Iterator[Metric]:
         """All families, as prometheus_client asks for them."""
-        for each in self._all():
-            yield each.family()
-        yield GaugeMetricFamily(
-            "lowproxy_open_requests", "Requests being served", value=self.open_requests
+        rows = list(self.tally.rows())
+        for each in OF_REQUESTS:
+            yield each.family(rows)
+        yield with_values(
+            CounterMetricFamily(
+                "lowproxy_upstream_attempts",
+                "Attempts by candidate and outcome",
+                labels=("candidate", "outcome"),
+            ),
+            self.tally.attempts,
         )
-        yield from self._grid()
+        yield self.loop_lag_s.family()
+        yield self.grid_failures.family()
+        yield from self._gauges()
 
-    def _grid(self) -> Iterator[Metric]:
-        grams = GaugeMetricFamily(
-            "lowproxy_grid_intensity",
-            "Grams of CO2 equivalent per kWh, of live readings that are fresh",
-            labels=("zone", "source"),
-        )
-        age_s = GaugeMetricFamily(
-            "lowproxy_grid_age_seconds",
-            "Since the moment that the last good reading is of",
-            labels=("zone", "source"),
-        )
-        for zone, source, g_per_kwh, seconds in self.grid_readings():
-            age_s.add_metric((zone, source), seconds)
-            if g_per_kwh is not None:
-                grams.add_metric((zone, source), g_per_kwh)
-        yield from (grams, age_s)
+    def _gauges(self) -> Iterator[Metric]:
+        hooks = self.hooks
+        grid = list(hooks.grid())
+        fresh = {(zone, source): g for zone, source, g, _ in grid if g is not None}
+        ages = {(zone, source): age_s for zone, source, _, age_s in grid}
+        states = {(endpoint, model): up for endpoint, model, up in hooks.upstreams()}
+        depths = {(name,): depth() for name, depth in hooks.queues.items()}
+        for name, text, labels, values in (
+            (
+                "lowproxy_build_info",
+                "Always 1; the version",
+                ("version",),
+                {(__version__,): 1},
+            ),
+            (
+                "lowproxy_open_requests",
+                "Requests being served",
+                (),
+                {(): self.open_requests},
+            ),
+            (
+                "lowproxy_open_streams",
+                "Streams being passed on",
+                (),
+                {(): self.open_streams},
+            ),
+            (
+                "lowproxy_upstream_health",
+                "1 in use, 0.5 on trial, 0 resting",
+                ("endpoint", "model"),
+                states,
+            ),
+            ("lowproxy_queue_depth", "What waits in a queue", ("queue",), depths),
+            (
+                "lowproxy_grid_intensity",
+                "Grams of CO2 equivalent per kWh, of live readings that are fresh",
+                ("zone", "source"),
+                fresh,
+            ),
+            (
+                "lowproxy_grid_age_seconds",
+                "Since the moment that the last good reading is of",
+                ("zone", "source"),
+                ages,
+            ),
+        ):
+            yield with_values(GaugeMetricFamily(name, text, labels=labels), values)
 
     def describe(self) -> Iterable[Metric]:
         """The names alone, so that registering does not collect."""
@@ -192,10 +263,3 @@ class Metrics:
     def exposition(self) -> bytes:
         """The text that Prometheus reads."""
         return generate_latest(self.registry)
-
-    def _all(self) -> list[Counter | Histogram]:
-        return [
-            each
-            for each in vars(self).values()
-            if isinstance(each, Counter | Histogram)
-        ]

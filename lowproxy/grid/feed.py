@@ -48,7 +48,7 @@ async def running_feeds(
         yield
         return
     board = Board(configs)
-    metrics.grid_readings = lambda: board.held(clock())
+    metrics.hooks.grid = lambda: board.held(clock())
     async with running_session() as session:
         notice = Notice(board, publish, clock)
         tasks = [

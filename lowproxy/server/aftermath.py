@@ -19,6 +19,10 @@ class Aftermath:
         self._limit_s = limit_s if policy == "bounded" else None
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def __len__(self) -> int:
+        """How many answers are being read on."""
+        return len(self._tasks)
+
     def adopt(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs `work` to its end, or to the limit, which it sees as a cancellation."""
         task = asyncio.create_task(self._within_limit(work), name=name)

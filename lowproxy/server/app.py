@@ -31,6 +31,7 @@ from lowproxy.server.admin import admin_app
 from lowproxy.server.aftermath import Aftermath
 from lowproxy.server.door import make_door
 from lowproxy.server.parts import Parts
+from lowproxy.server.pulse import running_pulse
 from lowproxy.server.scales import Scales
 from lowproxy.server.wire import Server
 from lowproxy.store.keys import KeyStore
@@ -100,6 +101,8 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
             pick=pick,
             aftermath=aftermath,
         )
+
+        stack.enter_context(running_pulse(parts))
 
         def use(live: Mapping[str, CarbonIntensity]) -> None:
             """Weighs, and ranks, by new live readings; requests under way notice nothing."""

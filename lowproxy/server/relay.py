@@ -112,6 +112,7 @@ async def relay(
     """
     sink = Relay(tail, caller, exchange)
     exchange.http_status = stream.answer.status
+    parts.metrics.open_streams += 1
     kept = False
     try:
         last = await _pump(stream, sink, tail, exchange, stream.first)
@@ -128,6 +129,7 @@ async def relay(
             kept = parts.aftermath.keeps
         raise
     finally:
+        parts.metrics.open_streams -= 1
         sink.stop()
         if kept:
             exchange.deferred = True

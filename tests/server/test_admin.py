@@ -47,9 +47,8 @@ async def test_metrics(serve, upstream):
     )
     assert "lowproxy_open_requests 0.0" in text
     for kind, count in (("prompt", 9), ("completion", 3)):
-        line = f'lowproxy_tokens_total{{kind="{kind}",provider="p1"}} {count}.0'
-        other = f'lowproxy_tokens_total{{provider="p1",kind="{kind}"}} {count}.0'
-        assert line in text or other in text
+        labels = f'kind="{kind}",model="acme/small",provider="p1"'
+        assert f"lowproxy_tokens_total{{{labels}}} {count}.0" in text
 
 
 async def test_metrics_while_a_request_is_open(serve, upstream):

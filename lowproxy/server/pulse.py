@@ -1,0 +1,61 @@
+"""What is read of the running parts for metrics: the loop's lag once a second, the rest at a scrape."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lowproxy.core.upstreams import Candidate
+from lowproxy.metrics import Metrics
+from lowproxy.server.parts import Parts
+
+EVERY_S = 1.0
+
+
+@contextmanager
+def running_pulse(parts: Parts) -> Iterator[None]:
+    """Measures the loop's lag until left, and lets metrics ask the parts."""
+    hooks = parts.metrics.hooks
+    hooks.upstreams = lambda: _upstreams(parts)
+    hooks.queues["aftermath"] = lambda: len(parts.aftermath)
+    pulse = Pulse(parts.metrics, asyncio.get_running_loop())
+    pulse.start()
+    try:
+        yield
+    finally:
+        pulse.stop()
+
+
+class Pulse:
+    """A timer of one second. How late it fires is how long everything else had to wait."""
+
+    def __init__(self, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
+        self._metrics, self._loop = metrics, loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begins, or goes on."""
+        due = self._loop.time() + EVERY_S
+        self._timer = self._loop.call_at(due, self._beat, due)
+
+    def stop(self) -> None:
+        """No more beats."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _beat(self, due: float) -> None:
+        self._metrics.loop_lag_s.observe(max(0.0, self._loop.time() - due))
+        self.start()
+
+
+def candidates(parts: Parts) -> Iterator[Candidate]:
+    """All of the pool, each once."""
+    for offers in parts.pool.by_model.values():
+        yield from offers
+
+
+def _upstreams(parts: Parts) -> Iterator[tuple[str, str, float]]:
+    resting = parts.health.resting(time.monotonic())
+    for candidate in candidates(parts):
+        up = 0.0 if candidate.id in resting else 1.0
+        yield candidate.endpoint.id, candidate.model.id, up
