@@ -4,6 +4,7 @@ from fnmatch import fnmatchcase
 
 import attrs
 
+from lowproxy.core.limits import Limits
 from lowproxy.core.upstreams import PSEUDO_MODELS, region_matches
 from lowproxy.errors import AuthenticationError, PermissionDeniedError
 
@@ -23,6 +24,7 @@ class ApiKey:
     prefer_low_carbon: bool = True
     expires_at: float | None = None  # seconds since the epoch
     enabled: bool = True
+    limits: Limits | None = None  # None: nothing is counted
 
     def usable(self, now: float) -> None:
         """Raises AuthenticationError where the key is disabled or has expired: it is a key no longer."""

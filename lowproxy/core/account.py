@@ -1,0 +1,319 @@
+"""One key's use, counted against its limits: pure machines. Time is an argument, in epoch seconds.
+
+A request reserves the most that it may take before anybody is asked, and settles what it took afterwards:
+what is spent and reserved together never passes a limit, however many requests are under way. Days and
+months are UTC's.
+"""
+
+import datetime
+
+from lowproxy.core.limits import (
+    Actual,
+    Estimate,
+    Limits,
+    Rates,
+    Refusal,
+    Reservation,
+    Spending,
+)
+
+MINUTE_S = 60.0
+DAY_S = 86_400
+# Requests under way end in seconds, not in minutes: when to ask again where only they are in the way.
+WAIT_S = 1.0
+_EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
+_NOTHING = Actual(0)
+
+
+class Bucket:
+    """A rate per minute: full at first, filled again evenly, emptied by requests; below zero it is a debt."""
+
+    __slots__ = ("_at", "_level")
+
+    def __init__(self) -> None:
+        self._level: float | None = None
+        self._at = 0.0
+
+    def level(self, limit: int, now: float) -> float:
+        """What is in it."""
+        level = self._level
+        if level is None:
+            level = limit
+        elif level < limit and now > self._at:
+            level = level + (now - self._at) * limit / MINUTE_S
+        level = min(level, limit)
+        self._level = level
+        self._at = max(now, self._at)
+        return level
+
+    def take(self, amount: float) -> None:
+        """Less is in it; a negative amount is given back. Ask for the level first."""
+        if self._level is not None:
+            self._level -= amount
+
+
+class Window:
+    """What was spent, and what is reserved, within one day or month; a later one begins at zero."""
+
+    __slots__ = ("number", "reserved", "spent")
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.spent = 0
+        self.reserved = 0
+
+    def begin(self, number: int) -> None:
+        """The day or month is this one now; the clock set back begins nothing anew."""
+        if number > self.number:
+            self.number, self.spent, self.reserved = number, 0, 0
+
+    def settle(self, number: int, reserved: int, spent: int) -> None:
+        """What was reserved in a window was spent in it, whichever it is by now."""
+        if number == self.number:
+            self.reserved -= reserved
+            self.spent += spent
+
+
+class Account:
+    """One key's use, kept against the limits that come with each request: an edit holds from the next one."""
+
+    __slots__ = (
+        "_next_day_at",
+        "carbon",
+        "day",
+        "month",
+        "open",
+        "requests",
+        "streams",
+        "tokens",
+    )
+
+    def __init__(self) -> None:
+        self.requests = Bucket()
+        self.tokens = Bucket()
+        self.streams = 0
+        self.day = Window()  # money
+        self.month = Window()  # money
+        self.carbon = Window()  # of the day
+        self.open: dict[str, Reservation] = {}  # the oldest first
+        self._next_day_at = 0.0
+
+    def reserve(
+        self, key: str, id: str, limits: Limits, estimate: Estimate, now: float
+    ) -> Reservation | Refusal:
+        """Takes all that the estimate says, or nothing."""
+        self.roll(now)
+        refusal = self._refusal(limits, estimate, now)
+        if refusal is not None:
+            return refusal
+        balance = self.balance_nano(limits)
+        asked = 0
+        if limits.requests_per_minute is not None:
+            self.requests.take(1)
+        if limits.tokens_per_minute is not None:
+            # Never more than a full bucket: what is larger waits for one, and settles as a debt.
+            asked = min(estimate.tokens, limits.tokens_per_minute)
+            self.tokens.take(asked)
+        self.streams += estimate.is_stream
+        day, month = self.day, self.month
+        day.reserved += estimate.nano
+        month.reserved += estimate.nano
+        self.carbon.reserved += estimate.carbon_ug
+        reservation = self.open[id] = Reservation(
+            id,
+            key,
+            estimate,
+            asked,
+            day.number,
+            month.number,
+            now,
+            self.rates(limits, now),
+            balance,
+        )
+        return reservation
+
+    def settle(self, reservation: Reservation, actual: Actual | None) -> None:
+        """Puts what a request took in place of what it reserved; None: nobody was asked, it never was.
+
+        A reservation that is not open (settled, or lapsed) changes nothing.
+        """
+        if self.open.pop(reservation.id, None) is None:
+            return
+        estimate = reservation.estimate
+        self.streams -= estimate.is_stream
+        if actual is None:
+            self.requests.take(-1)
+            actual = _NOTHING
+        self.tokens.take(actual.tokens - reservation.tokens)
+        self.day.settle(reservation.day, estimate.nano, actual.nano)
+        self.month.settle(reservation.month, estimate.nano, actual.nano)
+        self.carbon.settle(reservation.day, estimate.carbon_ug, actual.carbon_ug)
+
+    def lapse(self, before: float) -> int:
+        """Gives up reservations made before then, whose owner is gone; how many.
+
+        Nobody knows what they took: the estimate counts as spent, so that no budget is passed.
+        """
+        lapsed = [each for each in self.open.values() if each.reserved_at < before]
+        for each in lapsed:
+            estimate = each.estimate
+            taken = Actual(each.tokens, estimate.nano, estimate.carbon_ug)
+            self.settle(each, taken)
+        return len(lapsed)
+
+    def charge(self, now: float, day: Actual, month: Actual) -> None:
+        """Counts what the books say was spent before this process began."""
+        self.roll(now)
+        self.day.spent += day.nano
+        self.month.spent += month.nano
+        self.carbon.spent += day.carbon_ug
+
+    def spending(self, now: float) -> Spending:
+        """For people: what was spent, what is held."""
+        self.roll(now)
+        return Spending(
+            self.day.spent,
+            self.month.spent,
+            self.carbon.spent,
+            self.day.reserved,
+            self.carbon.reserved,
+            len(self.open),
+            self.streams,
+        )
+
+    def balance_nano(self, limits: Limits) -> int | None:
+        """What is left of the narrower budget, requests under way not counted; None: no budget."""
+        balance = None
+        if limits.daily_nano is not None:
+            balance = limits.daily_nano - self.day.spent
+        if limits.monthly_nano is not None:
+            left = limits.monthly_nano - self.month.spent
+            balance = left if balance is None else min(balance, left)
+        return balance
+
+    def roll(self, now: float) -> None:
+        """Begins the day and the month of `now`."""
+        if now < self._next_day_at:
+            return
+        day = int(now // DAY_S)
+        self._next_day_at = (day + 1) * float(DAY_S)
+        self.day.begin(day)
+        self.carbon.begin(day)
+        self.month.begin(month_of(day))
+
+    def rates(self, limits: Limits, now: float) -> Rates:
+        """What is left of the limits per minute."""
+        per_minute, tokens = limits.requests_per_minute, limits.tokens_per_minute
+        left = tokens_left = 0.0
+        if per_minute is not None:
+            left = self.requests.level(per_minute, now)
+        if tokens is not None:
+            tokens_left = self.tokens.level(tokens, now)
+        return Rates(
+            per_minute,
+            int(left) if left > 0 else 0,
+            (per_minute - left) * MINUTE_S / per_minute if per_minute else 0.0,
+            tokens,
+            int(tokens_left) if tokens_left > 0 else 0,
+            (tokens - tokens_left) * MINUTE_S / tokens if tokens else 0.0,
+        )
+
+    def _refusal(
+        self, limits: Limits, estimate: Estimate, now: float
+    ) -> Refusal | None:
+        """The first limit that the request would pass; those that are over soonest come first."""
+        most = limits.max_streams
+        if most is not None and estimate.is_stream and self.streams >= most:
+            return self._refused(limits, now, "max_streams", most, 0, self.streams, 1)
+        most = limits.requests_per_minute
+        if most is not None:
+            level = self.requests.level(most, now)
+            if level < 1:
+                return self._too_fast(limits, now, "requests_per_minute", level, 1)
+        most = limits.tokens_per_minute
+        if most is not None:
+            asked = min(estimate.tokens, most)
+            level = self.tokens.level(most, now)
+            if level < asked:
+                return self._too_fast(limits, now, "tokens_per_minute", level, asked)
+        return (
+            self._over(limits, now, "daily_limit", estimate.nano)
+            or self._over(limits, now, "monthly_limit", estimate.nano)
+            or self._over(limits, now, "daily_carbon_g", estimate.carbon_ug)
+        )
+
+    def _over(
+        self, limits: Limits, now: float, option: str, asked: int
+    ) -> Refusal | None:
+        if option == "daily_limit":
+            limit, window = limits.daily_nano, self.day
+        elif option == "monthly_limit":
+            limit, window = limits.monthly_nano, self.month
+        else:
+            limit, window = limits.daily_carbon_ug, self.carbon
+        if limit is None:
+            return None
+        taken = window.spent + window.reserved
+        # A request that costs nothing passes, but not once there is nothing left.
+        if taken + asked <= limit and (taken < limit or not taken):
+            return None
+        return self._refused(
+            limits, now, option, limit, window.spent, window.reserved, asked
+        )
+
+    def _too_fast(
+        self, limits: Limits, now: float, option: str, level: float, asked: int
+    ) -> Refusal:
+        most = getattr(limits, option)
+        refill_s = (asked - level) * MINUTE_S / most
+        return Refusal(
+            option=option,
+            limit=most,
+            spent=int(most - level),
+            reserved=0,
+            asked=asked,
+            retry_after_s=refill_s,
+            resets_at=now + (most - level) * MINUTE_S / most,
+            rates=self.rates(limits, now),
+        )
+
+    def _refused(
+        self,
+        limits: Limits,
+        now: float,
+        option: str,
+        limit: int,
+        spent: int,
+        reserved: int,
+        asked: int,
+    ) -> Refusal:
+        """Something that is not a rate: it is there again when the window ends, or a request."""
+        resets_at = now + WAIT_S
+        if option != "max_streams":
+            day = self.day.number
+            last = month_end(day) if option == "monthly_limit" else day
+            resets_at = (last + 1) * float(DAY_S)
+        waits = spent + asked <= limit
+        return Refusal(
+            option=option,
+            limit=limit,
+            spent=spent,
+            reserved=reserved,
+            asked=asked,
+            retry_after_s=WAIT_S if waits else resets_at - now,
+            resets_at=resets_at,
+            rates=self.rates(limits, now),
+        )
+
+
+def month_of(day: int) -> int:
+    """The month of a day counted from the epoch, as one number that grows."""
+    date = datetime.date.fromordinal(_EPOCH_DAY + day)
+    return date.year * 12 + date.month - 1
+
+
+def month_end(day: int) -> int:
+    """The last day of that day's month; days are counted from the epoch."""
+    date = datetime.date.fromordinal(_EPOCH_DAY + day)
+    later = date.replace(day=28) + datetime.timedelta(days=4)
+    return later.replace(day=1).toordinal() - 1 - _EPOCH_DAY

@@ -1,0 +1,102 @@
+"""What a key may use up, and what is said of it: values. `lowproxy.core.account` keeps the count.
+
+Money is whole nano-units and carbon whole micrograms, so sums are exact. Times are epoch seconds.
+"""
+
+from typing import NamedTuple
+
+import attrs
+
+
+@attrs.frozen(cache_hash=True)
+class Limits:
+    """A key's limits; None is no limit."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    max_streams: int | None = None
+    daily_nano: int | None = None  # money, in nano-units of the billing currency
+    monthly_nano: int | None = None
+    daily_carbon_ug: int | None = None
+
+    @property
+    def money(self) -> bool:
+        """Whether what a request costs has to be known before it is made."""
+        return self.daily_nano is not None or self.monthly_nano is not None
+
+
+class Estimate(NamedTuple):
+    """The most that a request may take."""
+
+    tokens: int
+    nano: int = 0
+    carbon_ug: int = 0
+    is_stream: bool = False
+
+
+class Actual(NamedTuple):
+    """What a request took."""
+
+    tokens: int
+    nano: int = 0
+    carbon_ug: int = 0
+
+
+class Rates(NamedTuple):
+    """What is left of the limits per minute, and seconds until all of it is back; None: no limit."""
+
+    requests_limit: int | None
+    requests_left: int
+    requests_reset_s: float
+    tokens_limit: int | None
+    tokens_left: int
+    tokens_reset_s: float
+
+
+@attrs.define
+class Reservation:
+    """What is held for one request until it is settled."""
+
+    id: str
+    key: str
+    estimate: Estimate
+    tokens: int  # taken from the rate: no more than the whole of it
+    day: int  # whose windows it counts in
+    month: int
+    reserved_at: float
+    rates: Rates
+    balance_nano: int | None  # left of the budget before this request; None: no budget
+
+
+@attrs.frozen
+class Refusal:
+    """Which limit, by the name of its option, a request would pass.
+
+    `spent`, `reserved` (by requests under way), `asked` and `limit` are in the limit's own unit.
+    """
+
+    option: str
+    limit: int
+    spent: int
+    reserved: int
+    asked: int
+    retry_after_s: float  # until it could pass, at the earliest
+    resets_at: float  # when the whole limit is there again
+    rates: Rates
+
+    @property
+    def waits(self) -> bool:
+        """Whether only requests under way are in the way, which may take less than they reserved."""
+        return self.spent + self.asked <= self.limit
+
+
+class Spending(NamedTuple):
+    """What a key has spent today and this month, and what is held for requests under way."""
+
+    day_nano: int
+    month_nano: int
+    day_carbon_ug: int
+    reserved_nano: int
+    reserved_carbon_ug: int
+    open: int
+    streams: int
