@@ -24,8 +24,11 @@ from lowproxy.config.rows import (
     ProviderRow,
     Relay,
     Server,
+    Shared,
+    Store,
     Timeouts,
 )
+from lowproxy.config.state import Places, locate
 from lowproxy.config.values import DIALECTS, Listen
 from lowproxy.core.access import ApiKey
 from lowproxy.core.keys import MIN_KEY_CHARS, hash_key
@@ -45,9 +48,12 @@ __all__ = [
     "Listen",
     "Log",
     "ModelRow",
+    "Places",
     "ProviderRow",
     "Relay",
     "Server",
+    "Shared",
+    "Store",
     "Timeouts",
     "did_you_mean",
     "find",
@@ -71,6 +77,9 @@ class Config:
     log: Log = attrs.field(factory=Log)
     eco: Eco = attrs.field(factory=Eco)
     feeds: tuple[FeedConfig, ...] = ()
+    store: Store = attrs.field(factory=Store)
+    shared: Shared = attrs.field(factory=Shared)
+    places: Places = attrs.field(factory=Places)  # of the two above
     auto: Auto = attrs.field(factory=Auto)
     aliases: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     catalogue: CatalogueOptions = attrs.field(factory=CatalogueOptions)
@@ -139,10 +148,22 @@ def read(
     grid: Grid = rows.pop("grid", Grid())
     feeds, wrong = read_feeds(grid.sources, environ, path.parent if path else Path())
     problems += wrong
+    places, wrong = locate(
+        rows.get("store", Store()), rows.get("shared", Shared()), environ
+    )
+    problems += wrong
     problems += _ports(server)
     problems += _duplicates(rows.get("providers", ()), rows.get("models", ()))
     problems = misread + unheard(problems, misread)
-    config = Config(server=server, keys=keys, feeds=feeds, path=path, lost=lost, **rows)
+    config = Config(
+        server=server,
+        keys=keys,
+        feeds=feeds,
+        places=places,
+        path=path,
+        lost=lost,
+        **rows,
+    )
     return config, problems
 
 

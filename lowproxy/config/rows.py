@@ -26,10 +26,13 @@ from lowproxy.config.values import (
     Moment,
     Name,
     OnDisconnect,
+    OnFailure,
     Port,
     Positive,
     Provenance,
     Region,
+    SharedUrl,
+    StoreUrl,
     Targets,
     Text,
     UpstreamClient,
@@ -123,6 +126,45 @@ class Grid:
     """`[grid]`: where live readings come from; none: the annual table alone."""
 
     sources: tuple[GridRow, ...] = ()
+
+
+@attrs.frozen
+class Store:
+    """`[store]`: where the records of requests, and keys made by `lowproxy keys`, are kept.
+
+    Without `url` and `url_env` it is an SQLite file in the state directory
+    (`lowproxy.config.state`).
+    """
+
+    enabled: Flag = True
+    url: StoreUrl | None = None
+    url_env: EnvName | None = None  # for a URL with a password
+    # What a killed process loses at most; each flush is one transaction.
+    flush_interval_s: Positive = 1.0
+    # A database that takes longer is as good as gone: records go to the spill file.
+    timeout_s: Positive = 5.0
+    retention_days: Count = 396  # 13 months: a year can be compared with the last
+    spill_dir: Text | None = None  # default: the state directory
+    # About 200 000 records; what comes when it is full is lost, and counted.
+    spill_max_bytes: Count = 256 * 1024 * 1024
+
+
+@attrs.frozen
+class Shared:
+    """`[shared]`: a Valkey or Redis through which several gateways share their limits.
+
+    `timeout_s` is what a request waits for it at most; `on_failure` what follows then:
+    `open` goes by this process's own counts, `closed` refuses keys that have limits.
+    """
+
+    url: SharedUrl | None = None
+    url_env: EnvName | None = None
+    # Twenty times what it takes within a data centre, and nothing a caller feels.
+    timeout_s: Positive = 0.05
+    on_failure: OnFailure = "open"
+    # One that failed is asked again after this long.
+    rest_s: Positive = 1.0
+    prefix: Name = "lowrouter"  # of every name there, so that one server can have two
 
 
 @attrs.frozen
@@ -225,6 +267,8 @@ TABLES: dict[str, object] = {
     "log": Log,
     "eco": Eco,
     "grid": Grid,
+    "store": Store,
+    "shared": Shared,
     "auto": Auto,
     "aliases": Aliases,
     "catalogue": CatalogueOptions,

@@ -231,6 +231,42 @@ def _base_url(value: object) -> str:
     return url.rstrip("/")
 
 
+def _store_url(value: object) -> str:
+    """A database; what may have a password is never repeated."""
+    right = (
+        "sqlite:///ABSOLUTE/PATH or postgresql://HOST/DATABASE, without a password"
+        " (name the environment variable that holds the whole URL: url_env)"
+    )
+    url = text(value)
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and rest.strip("/"):
+        return url
+    if scheme in ("postgresql", "postgres") and not _has_password(url):
+        return url
+    raise ValueError(f"found another kind of URL, needs {right}")
+
+
+def _shared_url(value: object) -> str:
+    """A Valkey or Redis; likewise."""
+    right = (
+        "redis://HOST:PORT/NUMBER, rediss:// or unix://, without a password"
+        " (name the environment variable that holds the whole URL: url_env)"
+    )
+    url = text(value)
+    schemes = ("redis", "rediss", "valkey", "valkeys", "unix")
+    if url.partition("://")[0] in schemes and not _has_password(url):
+        return url
+    raise ValueError(f"found another kind of URL, needs {right}")
+
+
+def _has_password(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.password is not None or "password=" in parts.query
+    except ValueError:
+        return True
+
+
 # The types of the rows' fields: what Python sees, and the check that a value passes.
 Text = Annotated[str, text]
 Flag = Annotated[bool, flag]
@@ -277,3 +313,6 @@ Provenance = Annotated[str, _one_of("contractual", "declared", "inferred", "unkn
 UpstreamClient = Annotated[str, _one_of("fast", "public")]
 OnDisconnect = Annotated[str, _one_of("cancel", "drain", "bounded")]
 LogFormat = Annotated[str, _one_of("auto", "json", "console")]
+StoreUrl = Annotated[str, _store_url]
+SharedUrl = Annotated[str, _shared_url]
+OnFailure = Annotated[str, _one_of("open", "closed")]

@@ -66,7 +66,7 @@ def running_process(
         child = subprocess.Popen(
             command,
             cwd=folder,
-            env={**kept, **env},
+            env={**kept, "XDG_STATE_HOME": str(folder), **env},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,47 @@
+-- One row for each request, whatever became of it. No text of it, ever.
+-- Times are seconds since the epoch. Money is in billionths of a unit of `currency`:
+-- a whole number can be summed without an error. NULL is unknown, never zero.
+CREATE TABLE requests (
+    generation_id TEXT PRIMARY KEY,
+    created_at DOUBLE PRECISION NOT NULL,
+    completed_at DOUBLE PRECISION NOT NULL,
+    endpoint TEXT NOT NULL,
+    http_status INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    error TEXT,
+    key_id TEXT,
+    requested_model TEXT,
+    resolved_model TEXT,
+    provider TEXT,
+    region TEXT,
+    streamed INTEGER NOT NULL,
+    latency_ms DOUBLE PRECISION,
+    duration_ms DOUBLE PRECISION NOT NULL,
+    prompt_tokens BIGINT,
+    completion_tokens BIGINT,
+    total_tokens BIGINT,
+    cached_tokens BIGINT,
+    reasoning_tokens BIGINT,
+    tokens_counted INTEGER,
+    cost_nano BIGINT,
+    currency TEXT,
+    energy_wh DOUBLE PRECISION,
+    energy_wh_low DOUBLE PRECISION,
+    energy_wh_high DOUBLE PRECISION,
+    carbon_g DOUBLE PRECISION,
+    carbon_g_low DOUBLE PRECISION,
+    carbon_g_high DOUBLE PRECISION,
+    accuracy TEXT,
+    methodology_version TEXT,
+    zone TEXT,
+    grid_g_per_kwh DOUBLE PRECISION,
+    grid_live INTEGER,
+    eco TEXT,
+    wasted_wh DOUBLE PRECISION,
+    wasted_g DOUBLE PRECISION,
+    unreadable_events INTEGER NOT NULL,
+    attempts TEXT,
+    routing_trace TEXT
+);
+
+CREATE INDEX requests_created_at ON requests (created_at);
