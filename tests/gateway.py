@@ -22,6 +22,7 @@ from lowproxy.catalogue import open_config
 from lowproxy.core.record import UsageRecord
 from lowproxy.providers.provider import UpstreamRequest
 from lowproxy.server import app, door
+from lowproxy.server.aiohttp_server import PublicServer
 from lowproxy.transport import fast, public
 from lowproxy.transport.answer import Answer
 from tests.fakes import LIMIT_S, FakeUpstream, RawCaller, Tally
@@ -274,7 +275,10 @@ def log_text(monkeypatch):
 @pytest.fixture
 async def serve(tmp_path, monkeypatch, client_kind, log_text):
     """Starts gateways: `running = await serve(upstream, ..., extra=toml)`."""
+    # The fast way up goes with the direct way down, the public one with the public one.
     monkeypatch.setitem(app.CLIENTS, "fast", CLIENTS[client_kind])
+    if client_kind == "public":
+        monkeypatch.setitem(app.SERVERS, "direct", PublicServer)
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(*upstreams: FakeUpstream | Place, **options: Any) -> Running:

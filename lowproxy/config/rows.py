@@ -9,6 +9,7 @@ import attrs
 from lowproxy.config.values import (
     Amount,
     BaseUrl,
+    CallerServer,
     Capability,
     Count,
     Currency,
@@ -76,10 +77,12 @@ class Relay:
     `drain_limit_s` is how long `bounded` reads on. `comment_every_s`: a stream that has sent nothing for
     so long gets a comment, for the sake of load balancers in between; 0 is never, since the first one
     commits the status 200. `upstream_client`: our own connections, or aiohttp's public client, which
-    costs a request several times as much and stands on documented interfaces only.
+    costs a request several times as much and stands on documented interfaces only. `caller_server`:
+    likewise, answers written by ourselves or through aiohttp's server.
     """
 
     upstream_client: UpstreamClient = "fast"
+    caller_server: CallerServer = "direct"
     on_disconnect: OnDisconnect = "cancel"
     drain_limit_s: Positive = 30.0
     comment_every_s: Amount = 0.0

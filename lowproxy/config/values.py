@@ -310,6 +310,7 @@ Currency = Annotated[str, _pattern(r"[A-Z]{3}", 'a currency code such as "EUR"')
 Capability = Annotated[str, _one_of(*CAPABILITIES)]
 Dialect = Annotated[str, _one_of(*DIALECTS)]
 Provenance = Annotated[str, _one_of("contractual", "declared", "inferred", "unknown")]
+CallerServer = Annotated[str, _one_of("direct", "public")]
 UpstreamClient = Annotated[str, _one_of("fast", "public")]
 OnDisconnect = Annotated[str, _one_of("cancel", "drain", "bounded")]
 LogFormat = Annotated[str, _one_of("auto", "json", "console")]

@@ -29,11 +29,14 @@ from lowproxy.grid.model_table import load_models
 from lowproxy.metrics import Metrics
 from lowproxy.server.admin import admin_app
 from lowproxy.server.aftermath import Aftermath
+from lowproxy.server.aiohttp_server import PublicServer
+from lowproxy.server.direct import DirectServer
 from lowproxy.server.door import make_door
+from lowproxy.server.parser import WHY_NOT
 from lowproxy.server.parts import Parts
 from lowproxy.server.pulse import running_pulse
 from lowproxy.server.scales import Scales
-from lowproxy.server.wire import Server
+from lowproxy.server.wire import Handler, Server
 from lowproxy.store.keys import KeyStore
 from lowproxy.transport import fast, public
 from lowproxy.transport.answer import Client
@@ -47,6 +50,11 @@ BACKLOG = 4096
 CLIENTS: dict[str, Callable[[Timeouts], AbstractAsyncContextManager[Client]]] = {
     "fast": fast.running_client,
     "public": public.running_client,
+}
+# The ways down, by `relay.caller_server`.
+SERVERS: dict[str, Callable[[Handler], Server]] = {
+    "direct": DirectServer,
+    "public": PublicServer,
 }
 # How often a gateway that stops looks whether all have been answered.
 DRAIN_POLL_S = 0.02
@@ -100,6 +108,7 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
             metrics=Metrics(),
             pick=pick,
             aftermath=aftermath,
+            body_watch=Watch(config.timeouts.body_s),
         )
 
         stack.enter_context(running_pulse(parts))
@@ -116,6 +125,15 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
         )
         api = await stack.enter_async_context(_api(parts, config.server.listen))
         yield Gateway(parts, catalogue, api, admin)
+
+
+def make_server(parts: Parts) -> Server:
+    """The server for callers, by `relay.caller_server`; `public` where aiohttp is not as `direct` needs it."""
+    wanted = parts.config.relay.caller_server
+    if wanted == "direct" and WHY_NOT is not None:
+        log.warning("server.public", reason=WHY_NOT)
+        wanted = "public"
+    return SERVERS[wanted](make_door(parts))
 
 
 def make_scales(config: Config) -> Scales:
@@ -143,7 +161,7 @@ def not_ready(parts: Parts) -> str | None:
 
 @asynccontextmanager
 async def _api(parts: Parts, listen: Listen) -> AsyncIterator[Listen]:
-    server = Server(make_door(parts))
+    server = make_server(parts)
     loop = asyncio.get_running_loop()
     try:
         listening = await loop.create_server(

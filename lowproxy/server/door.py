@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 from functools import partial
-from typing import cast
 
 import structlog
-from aiohttp import web
 
 from lowproxy.core.headers import bearer
 from lowproxy.core.parsing import dumps
@@ -14,7 +12,7 @@ from lowproxy.errors import LowproxyError, OverloadedError, UpstreamRefusedError
 from lowproxy.server import books, endpoints
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
-from lowproxy.server.wire import Finished, Handler, Sent, send
+from lowproxy.server.wire import Finished, Handler, Reply, Request, send
 
 log = structlog.get_logger("lowproxy.door")
 
@@ -24,15 +22,16 @@ def make_door(parts: Parts) -> Handler:
     return partial(door, parts)
 
 
-async def door(parts: Parts, request: web.BaseRequest) -> web.StreamResponse:
+async def door(parts: Parts, request: Request) -> Reply:
     """Opens the exchange, finds the endpoint, answers failures, writes everything down."""
     exchange = Exchange.begin(request.method)
     parts.metrics.open_requests += 1
-    parts.busy[request.protocol] = request.task
+    connection = request.connection
+    parts.busy[connection] = request.work
     try:
         return await _serve(parts, request, exchange)
     except Finished as finished:
-        return finished.response
+        return finished.reply
     except LowproxyError as failure:
         return _answer(request, exchange, failure)
     except (asyncio.CancelledError, ConnectionError):
@@ -48,7 +47,7 @@ async def door(parts: Parts, request: web.BaseRequest) -> web.StreamResponse:
         return _answer(request, exchange, bug)
     finally:
         parts.metrics.open_requests -= 1
-        parts.busy.pop(request.protocol, None)
+        parts.busy.pop(connection, None)
         try:
             if not exchange.deferred:
                 books.write_down(parts, exchange)
@@ -56,9 +55,7 @@ async def door(parts: Parts, request: web.BaseRequest) -> web.StreamResponse:
             _complain(exchange, exc)
 
 
-async def _serve(
-    parts: Parts, request: web.BaseRequest, exchange: Exchange
-) -> web.StreamResponse:
+async def _serve(parts: Parts, request: Request, exchange: Exchange) -> Reply:
     endpoint = endpoints.find(request.raw_path)
     exchange.endpoint = endpoint.name
     handle = endpoints.handler(endpoint, request.method)
@@ -70,9 +67,7 @@ async def _serve(
     return await handle(parts, request, exchange)
 
 
-def _answer(
-    request: web.BaseRequest, exchange: Exchange, failure: LowproxyError
-) -> web.StreamResponse:
+def _answer(request: Request, exchange: Exchange, failure: LowproxyError) -> Reply:
     status = (
         failure.refused_status
         if isinstance(failure, UpstreamRefusedError)
@@ -81,7 +76,7 @@ def _answer(
     exchange.failed(failure, status)
     if exchange.begun or exchange.first_byte is not None:
         # Another head would be taken for a part of the body: better an end that is seen to be one.
-        return cast(web.StreamResponse, Sent(status, keep_alive=False))
+        return Reply(status, keep_alive=False)
     exchange.http_status = status
     fields = [*exchange.answer_fields(), *failure.headers().items()]
     # A body that was not read to its end would be taken for the next request.
@@ -90,7 +85,7 @@ def _answer(
         status,
         fields,
         dumps(failure.body()),
-        close=not request.content.is_eof(),
+        close=not request.complete,
     )
 
 

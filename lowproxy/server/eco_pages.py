@@ -3,7 +3,6 @@
 import asyncio
 
 import orjson
-from aiohttp import web
 
 from lowproxy.core.eco import Method
 from lowproxy.core.eco_manifest import manifest, summary
@@ -12,20 +11,18 @@ from lowproxy.errors import UnknownPathError
 from lowproxy.grid.manifest import load_data_files
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
-from lowproxy.server.wire import send
+from lowproxy.server.wire import Reply, Request, send
 
 
 async def list_methodologies(
-    parts: Parts, request: web.BaseRequest, exchange: Exchange
-) -> web.StreamResponse:
+    parts: Parts, request: Request, exchange: Exchange
+) -> Reply:
     """`GET /eco/methodologies`: what there is, and which makes this gateway's figures."""
     data = [summary(each, _is_active(parts, each)) for each in METHODS.values()]
     return _send(request, exchange, {"object": "list", "data": data})
 
 
-async def get_methodology(
-    parts: Parts, request: web.BaseRequest, exchange: Exchange
-) -> web.StreamResponse:
+async def get_methodology(parts: Parts, request: Request, exchange: Exchange) -> Reply:
     """`GET /eco/methodologies/{version}`: all that a figure can be worked out again with.
 
     A short name such as `roofline` will do. Raises UnknownPathError with those there are.
@@ -45,8 +42,6 @@ def _is_active(parts: Parts, method: Method) -> bool:
     return method == (find_method(chosen) if chosen else DEFAULT)
 
 
-def _send(
-    request: web.BaseRequest, exchange: Exchange, value: object
-) -> web.StreamResponse:
+def _send(request: Request, exchange: Exchange, value: object) -> Reply:
     exchange.http_status = 200
     return send(request, 200, exchange.answer_fields(), orjson.dumps(value))

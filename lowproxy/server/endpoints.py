@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import unquote
 
 import attrs
-from aiohttp import web
 
 from lowproxy.errors import MethodNotAllowedError, UnknownPathError
 from lowproxy.server.eco_pages import get_methodology, list_methodologies
@@ -12,8 +11,9 @@ from lowproxy.server.exchange import Exchange
 from lowproxy.server.listing import get_model, list_models, list_providers
 from lowproxy.server.parts import Parts
 from lowproxy.server.proxy import chat_completions
+from lowproxy.server.wire import Reply, Request
 
-Handle = Callable[[Parts, web.BaseRequest, Exchange], Awaitable[web.StreamResponse]]
+Handle = Callable[[Parts, Request, Exchange], Awaitable[Reply]]
 
 PREFIXES = ("/api/v1", "/v1")
 

@@ -4,7 +4,6 @@ import time
 from typing import Any
 
 import orjson
-from aiohttp import web
 
 from lowproxy.core.access import ApiKey
 from lowproxy.core.aliases import meant
@@ -14,7 +13,7 @@ from lowproxy.core.upstreams import PSEUDO_MODELS, Candidate, region_matches
 from lowproxy.errors import UnknownModelError
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
-from lowproxy.server.wire import send
+from lowproxy.server.wire import Reply, Request, send
 
 # OpenAI's list has a date of creation, ours has none to give: the epoch, as for its oldest models.
 _CREATED = 0
@@ -24,9 +23,7 @@ _PSEUDO = {
 }
 
 
-async def list_models(
-    parts: Parts, request: web.BaseRequest, exchange: Exchange
-) -> web.StreamResponse:
+async def list_models(parts: Parts, request: Request, exchange: Exchange) -> Reply:
     """`GET /models`: what this key can route now, the pseudo-models first."""
     rows = [_pseudo_row(name, parts, exchange) for name in PSEUDO_MODELS]
     for model_id in sorted(parts.pool.by_model):
@@ -39,9 +36,7 @@ async def list_models(
     return _send(request, exchange, {"object": "list", "data": rows})
 
 
-async def get_model(
-    parts: Parts, request: web.BaseRequest, exchange: Exchange
-) -> web.StreamResponse:
+async def get_model(parts: Parts, request: Request, exchange: Exchange) -> Reply:
     """`GET /models/{id}`: one row of the list; the id may hold a slash, plain or as %2F."""
     model_id = request.path.partition("/models/")[2]
     if model_id in PSEUDO_MODELS:
@@ -61,9 +56,7 @@ async def get_model(
     return _send(request, exchange, _row(model_id, candidates))
 
 
-async def list_providers(
-    parts: Parts, request: web.BaseRequest, exchange: Exchange
-) -> web.StreamResponse:
+async def list_providers(parts: Parts, request: Request, exchange: Exchange) -> Reply:
     """`GET /providers`: upstreams, where they serve, their health, the grid there."""
     resting = parts.health.resting(exchange.began)
     rows: dict[str, dict[str, Any]] = {}
@@ -199,8 +192,6 @@ def _per_token(per_million: float) -> str:
     return f"{per_million / 1_000_000:.12f}".rstrip("0").rstrip(".") or "0"
 
 
-def _send(
-    request: web.BaseRequest, exchange: Exchange, value: object
-) -> web.StreamResponse:
+def _send(request: Request, exchange: Exchange, value: object) -> Reply:
     exchange.http_status = 200
     return send(request, 200, exchange.answer_fields(), orjson.dumps(value))

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 
-from aiohttp import web
-
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.eco_measured import told_above, told_in
 from lowproxy.core.headers import DOWN, forwarded
@@ -15,7 +13,7 @@ from lowproxy.errors import LowproxyError, UpstreamError, UpstreamUnreadableErro
 from lowproxy.server import books
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
-from lowproxy.server.wire import CallerStream, Finished
+from lowproxy.server.wire import CallerStream, Finished, Request
 from lowproxy.transport.dispatch import Stream, Whole
 
 Opened = Whole | Stream
@@ -38,7 +36,7 @@ def stream_fields(
 
 async def open_answer(
     parts: Parts,
-    request: web.BaseRequest,
+    request: Request,
     decision: RouteDecision,
     chat: ChatRequest,
     exchange: Exchange,
@@ -66,7 +64,7 @@ async def open_answer(
 
 async def _wait(
     parts: Parts,
-    request: web.BaseRequest,
+    request: Request,
     task: asyncio.Task[Opened],
     exchange: Exchange,
     every_s: float,
@@ -75,7 +73,7 @@ async def _wait(
     try:
         while not (await asyncio.wait({task}, timeout=every_s or None))[0]:
             if caller is None:
-                caller = CallerStream(request, 200, stream_fields(exchange, {}))
+                caller = request.stream(200, stream_fields(exchange, {}))
                 exchange.http_status, exchange.begun = 200, True
             caller.write(_COMMENT)
     except asyncio.CancelledError:

@@ -1,6 +1,5 @@
 """What a request needs to find at hand: made once by `server.app`, passed to every handler."""
 
-import asyncio
 from typing import Protocol
 
 import attrs
@@ -14,6 +13,8 @@ from lowproxy.server.aftermath import Aftermath
 from lowproxy.server.scales import Scales
 from lowproxy.store.keys import KeyStore
 from lowproxy.transport.dispatch import Dispatch
+from lowproxy.transport.run import Cancellable
+from lowproxy.transport.watch import Watch
 
 
 class Pick(Protocol):
@@ -37,6 +38,7 @@ class Parts:
     metrics: Metrics
     pick: Pick
     aftermath: Aftermath
+    body_watch: Watch  # over bodies that are still coming in
     draining: bool = False
-    # Connections that are being answered, and the tasks that do it.
-    busy: dict[object, asyncio.Task[None]] = attrs.field(factory=dict)
+    # Connections that are being answered, and what does it.
+    busy: dict[object, Cancellable] = attrs.field(factory=dict)

@@ -1,11 +1,9 @@
 """One chat completion: the steps in their order. The rooms do the work."""
 
-import asyncio
 import time
 from functools import partial
 
 import orjson
-from aiohttp import web
 
 from lowproxy.core import splice
 from lowproxy.core.chat import ChatRequest
@@ -18,7 +16,6 @@ from lowproxy.core.tail import TailRewriter
 from lowproxy.core.upstreams import Candidate
 from lowproxy.core.usage import Usage
 from lowproxy.errors import (
-    BadRequestError,
     BodyTimeoutError,
     BodyTooLargeError,
     UnsupportedMediaTypeError,
@@ -27,19 +24,18 @@ from lowproxy.server.exchange import Exchange
 from lowproxy.server.opening import open_answer, stream_fields
 from lowproxy.server.parts import Parts
 from lowproxy.server.relay import relay
-from lowproxy.server.wire import CallerStream, send, send_continue
+from lowproxy.server.wire import Reply, Request, send
 from lowproxy.transport.dispatch import Whole
+from lowproxy.transport.watch import Watch
 
 # English text has about four bytes to a token; only used where an upstream sends no usage.
 _BYTES_PER_TOKEN = 4
 
 
-async def chat_completions(
-    parts: Parts, request: web.BaseRequest, exchange: Exchange
-) -> web.StreamResponse:
+async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -> Reply:
     """`POST /chat/completions`."""
     body = await read_body(
-        request, parts.config.server.max_body_bytes, parts.config.timeouts.body_s
+        request, parts.config.server.max_body_bytes, parts.body_watch
     )
     headers = request.headers
     chat = ChatRequest.parse(
@@ -71,7 +67,7 @@ async def chat_completions(
     del chat, decision  # the body is not needed while the answer streams
     if caller is None:
         fields = stream_fields(exchange, opened.answer.fields)
-        caller = CallerStream(request, opened.answer.status, fields)
+        caller = request.stream(opened.answer.status, fields)
     return await relay(parts, opened, tail, exchange, caller)
 
 
@@ -94,40 +90,40 @@ def annotation(
     return orjson.dumps(fields)
 
 
-async def read_body(request: web.BaseRequest, limit: int, limit_s: float) -> bytes:
+async def read_body(request: Request, limit: int, watch: Watch) -> bytes:
     """The decoded body; raises what the caller is to be told where it is too large, too slow or not JSON."""
     kind = media_type(request.headers)
     if kind and kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaTypeError(
             f"the body must be application/json, not {kind[:80]}"
         )
-    if (request.content_length or 0) > limit:
+    if request.complete:
+        # It came with the head, as nearly every body does: no timer is needed.
+        body = await request.more()
+    else:
+        if (request.content_length or 0) > limit:
+            raise _too_large(limit)
+        body = await _rest_of_body(request, limit, watch)
+    if len(body) > limit:
         raise _too_large(limit)
-    content = request.content
+    return body
+
+
+async def _rest_of_body(request: Request, limit: int, watch: Watch) -> bytes:
+    request.say_continue()
     parts, size = [], 0
     try:
-        if content.is_eof():
-            # It came with the head, as nearly every body does: no timer is needed.
-            parts.append(content.read_nowait())
-            if len(parts[0]) > limit:
-                raise _too_large(limit)
-        else:
-            send_continue(request)
-            async with asyncio.timeout(limit_s or None):
-                while data := await content.readany():
-                    parts.append(data)
-                    size += len(data)
-                    if size > limit:
-                        raise _too_large(limit)
+        with watch.guard():
+            while data := await request.more():
+                parts.append(data)
+                size += len(data)
+                if size > limit:
+                    raise _too_large(limit)
     except TimeoutError:
         raise BodyTimeoutError(
-            f"the body did not arrive within timeouts.body_s ({limit_s:g} s)"
+            f"the body did not arrive within timeouts.body_s ({watch.limit_s:g} s)"
         ) from None
-    except web.RequestPayloadError:
-        raise BadRequestError(
-            "the body does not match its length or its content encoding"
-        ) from None
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)
 
 
 def _tokens(size: int) -> int:
@@ -141,11 +137,11 @@ def _too_large(limit: int) -> BodyTooLargeError:
 
 def _whole(
     parts: Parts,
-    request: web.BaseRequest,
+    request: Request,
     whole: Whole,
     chat: ChatRequest,
     exchange: Exchange,
-) -> web.StreamResponse:
+) -> Reply:
     """A unary answer: the upstream's JSON, `model` set and `lowrouter` added."""
     candidate, parsed, body = whole.candidate, whole.parsed, whole.body
     usage = Usage.read(parsed.get("usage")) or _counted(chat, parsed)

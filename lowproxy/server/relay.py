@@ -3,8 +3,6 @@
 import asyncio
 import time
 
-from aiohttp import web
-
 from lowproxy.core.tail import TailRewriter
 from lowproxy.errors import (
     LowproxyError,
@@ -15,7 +13,7 @@ from lowproxy.errors import (
 from lowproxy.server import books
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
-from lowproxy.server.wire import CallerStream
+from lowproxy.server.wire import CallerStream, Reply
 from lowproxy.transport.dispatch import Stream
 from lowproxy.transport.sink import Flow
 
@@ -105,7 +103,7 @@ async def relay(
     tail: TailRewriter,
     exchange: Exchange,
     caller: CallerStream,
-) -> web.StreamResponse:
+) -> Reply:
     """Passes the stream on until it ends. A failure on the way becomes its last event.
 
     When the caller leaves this is cancelled; then the upstream is closed, or read on as configured.

@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractResolver
 
 from lowproxy.errors import UpstreamUnreachableError
 from lowproxy.transport.pool import Connection, Pool, Target
+from lowproxy.transport.run import in_task
 
 # RFC 8305, section 5: how long one address family has before the other is tried beside it.
 HAPPY_EYEBALLS_S = 0.25
@@ -35,6 +36,7 @@ class Dialler:
 
     async def connect(self, target: Target, name: str) -> Connection:
         """A new connection; `name` is for messages. Raises UpstreamUnreachableError."""
+        await in_task()
         try:
             async with asyncio.timeout(self._connect_s or None):
                 connection = await self._open(target)

@@ -30,6 +30,7 @@ from lowproxy.errors import (
 )
 from lowproxy.providers import DIALECTS
 from lowproxy.transport.answer import Answer, Client
+from lowproxy.transport.run import in_task
 from lowproxy.transport.watch import Watch
 
 # Enough to get past one bad region; each attempt may take a connect time-out.
@@ -205,25 +206,38 @@ async def _body(answer: Answer, limit: int) -> bytes | None:
 
 async def _opening(answer: Answer) -> tuple[bytes, dict[str, Any] | None]:
     """What came up to the first event, and that event parsed; None where it cannot be, or has to wait."""
-    cutter, parts, size = Cutter(), [], 0
+    cutter = Cutter()
+    parts = [await answer.more()]
+    is_event, event = _first_event(cutter, parts[0])
+    if is_event or not parts[0]:
+        return parts[0], event
+    await (
+        in_task()
+    )  # only a first event in pieces, or behind comments, needs a timer of its own
     deadline: asyncio.Timeout | None = None
     try:
         async with asyncio.timeout(None) as deadline:
-            while size < MAX_OPENING_BYTES and (data := await answer.more()):
-                parts.append(data)
-                size += len(data)
-                for event in cutter.feed(data):
-                    body = payload(event)
-                    if body is not None:
-                        return b"".join(parts), _object(body)
-                    if deadline.when() is None:
-                        deadline.reschedule(
-                            asyncio.get_running_loop().time() + COMMENT_HOLD_S
-                        )
+            while not is_event and (size := sum(map(len, parts))) < MAX_OPENING_BYTES:
+                if deadline.when() is None and size > cutter.pending:  # a comment
+                    now = asyncio.get_running_loop().time()
+                    deadline.reschedule(now + COMMENT_HOLD_S)
+                parts.append(await answer.more())
+                if not parts[-1]:
+                    break
+                is_event, event = _first_event(cutter, parts[-1])
     except TimeoutError:
         if deadline is None or not deadline.expired():
             raise
-    return b"".join(parts), None
+    return b"".join(parts), event
+
+
+def _first_event(cutter: Cutter, data: bytes) -> tuple[bool, dict[str, Any] | None]:
+    """Whether `data` completes an event that is no comment, and the event parsed."""
+    for event in cutter.feed(data):
+        body = payload(event)
+        if body is not None:
+            return True, _object(body)
+    return False, None
 
 
 def _object(body: bytes | None) -> dict[str, Any] | None:

@@ -5,8 +5,8 @@ Once an answer pumps, `data_received` runs into the caller's transport: no task 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
-from functools import lru_cache
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import lru_cache, partial
 from urllib.parse import urlsplit
 
 from aiohttp import DefaultResolver
@@ -31,6 +31,7 @@ from lowproxy.providers.provider import UpstreamRequest
 from lowproxy.transport.deadline import Deadline
 from lowproxy.transport.dial import Dialler
 from lowproxy.transport.pool import Connection, Pool, Target
+from lowproxy.transport.run import current, park
 from lowproxy.transport.sink import Sink
 
 # Below this a copy is cheaper than a second buffer in the system call.
@@ -77,7 +78,7 @@ class FastAnswer:
         self._body: PlainBody | ChunkedBody | None = None
         self._inflater: Inflater | None = None
         self._ready: list[bytes] = []
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: Callable[[], None] | None = None
         self._sink: Sink | None = None
         self._deadline: Deadline | None = None
         self._failure: Exception | None = None
@@ -276,8 +277,8 @@ class FastAnswer:
 
     def _wake(self) -> None:
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            waiter()
 
     def _raise(self) -> None:
         if self._failure is not None and not self._ready:
@@ -285,9 +286,15 @@ class FastAnswer:
 
     async def _wait(self) -> None:
         self._raise()
-        self._waiter = self._loop.create_future()
+        run = current()
         try:
-            await self._waiter
+            if run is not None:
+                self._waiter = run.wake
+                await park()
+            else:
+                future = self._loop.create_future()
+                self._waiter = partial(_settle, future)
+                await future
         finally:
             self._waiter = None
         self._raise()
@@ -362,6 +369,11 @@ async def running_client(timeouts: Timeouts) -> AsyncIterator[FastClient]:
     finally:
         pool.close()
         await resolver.close()
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 @lru_cache(1024)

@@ -22,6 +22,7 @@ from lowproxy.errors import (
 )
 from lowproxy.providers.provider import UpstreamRequest
 from lowproxy.transport.deadline import Deadline
+from lowproxy.transport.run import in_task
 from lowproxy.transport.sink import Sink
 
 # Shorter than the idle limit of any provider's load balancer that is known (60 s and up).
@@ -144,6 +145,7 @@ class PublicClient:
 
     async def send(self, request: UpstreamRequest) -> PublicAnswer:
         """Connects, sends, and waits for the head of the answer. Raises UpstreamError."""
+        await in_task()
         started = asyncio.get_running_loop().time()
         with upstream_errors(request.endpoint_id):
             reused: dict[str, bool] = {}

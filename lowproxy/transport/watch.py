@@ -8,6 +8,8 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
+from lowproxy.transport.run import Cancellable, current_cancellable
+
 
 class Watch:
     """Makes guards of `limit_s` seconds; 0 is no limit."""
@@ -60,12 +62,12 @@ class Guard:
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
-        self._task: asyncio.Task[object] | None = None
+        self._task: Cancellable | None = None
         self.ends = 0.0
         self.expired = False
 
     def __enter__(self) -> Self:
-        self._task = asyncio.current_task()
+        self._task = current_cancellable()
         self._watch.begin(self)
         return self
 

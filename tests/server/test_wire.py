@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from lowproxy.server import wire
+from lowproxy.server.aiohttp_server import PublicConnection
+from lowproxy.server.direct import DirectConnection, DirectRequest
 from tests.fakes import Answer, RawCaller, openai_chunk, openai_completion, sse
 from tests.gateway import CHAT, KEY, Place, ask, asking, nothing_came, settled
 
@@ -541,17 +543,18 @@ async def test_a_slow_caller_of_another_stream_is_not_in_the_way(serve, upstream
             assert told.body.endswith(b"[DONE]\n\n")
 
 
-async def test_the_bound_of_a_callers_buffer(serve, upstream):
+async def test_the_bound_of_a_callers_buffer(serve, upstream, client_kind):
     """Every connection gets the write limit that the module names."""
     limits = []
-    made = wire.Connection.connection_made
+    kind = DirectConnection if client_kind == "fast" else PublicConnection
+    made = kind.connection_made
 
     def noted(self, transport):
         made(self, transport)
         limits.append(transport.get_write_buffer_limits())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wire.Connection, "connection_made", noted)
+        patch.setattr(kind, "connection_made", noted)
         gateway = await serve(upstream)
         await gateway.chat()
     assert limits[0][1] == wire.WRITE_BUFFER_BYTES
@@ -587,8 +590,9 @@ async def test_a_request_body_is_not_kept_while_its_answer_streams(serve, upstre
 def test_a_large_answer_to_a_closed_socket_is_dropped():
     """`send` where the caller has gone writes nothing and does not fail."""
 
-    gone: Any = SimpleNamespace(transport=None, keep_alive=True, method="GET")
-    told = wire.send(gone, 200, [], b"x")
+    gone: Any = SimpleNamespace(transport=None, closing=True)
+    message = SimpleNamespace(method="GET", path="/", headers={}, should_close=False)
+    told = wire.send(DirectRequest(gone, message, None), 200, [], b"x")
     assert told.status == 200
 
 
@@ -596,6 +600,6 @@ def test_a_date_is_made_once_a_second(monkeypatch):
     """The Date field is right when the second changes."""
     monkeypatch.setattr(wire, "time", lambda: 0.9)
     monkeypatch.setattr(wire, "_last_date", (None, ""))
-    assert wire._date() == "Thu, 01 Jan 1970 00:00:00 GMT"
+    assert wire.date() == "Thu, 01 Jan 1970 00:00:00 GMT"
     monkeypatch.setattr(wire, "time", lambda: 1.0)
-    assert wire._date() == "Thu, 01 Jan 1970 00:00:01 GMT"
+    assert wire.date() == "Thu, 01 Jan 1970 00:00:01 GMT"
