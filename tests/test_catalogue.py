@@ -74,7 +74,21 @@ def test_every_provider_that_is_named_exists():
     }
 
     assert serving <= ids
-    assert ids - serving == {"azure", "infomaniak", "ollama", "vllm", "lmstudio"}
+    local = {"ollama", "vllm", "llamacpp", "sglang", "lmstudio"}
+    assert ids - serving == {"azure", "infomaniak"} | local
+
+
+def test_every_provider_that_was_promised_is_there():
+    """And each hosted one but those with a host of one's own has models."""
+    promised = (
+        "openai azure anthropic google mistral groq together fireworks deepinfra cerebras"
+        " nebius scaleway ovhcloud infomaniak greenpt neuralwatt deepseek xai cohere"
+        " openrouter huggingface ollama vllm llamacpp lmstudio sglang"
+    )
+
+    assert {row["id"] for row in DATA["providers"]} >= set(promised.split())
+    openai = next(row for row in DATA["providers"] if row["id"] == "openai")
+    assert [place["region"] for place in openai["endpoints"]] == ["us-east", "eu-west"]
 
 
 def test_no_row_is_there_twice():
@@ -480,3 +494,86 @@ def test_the_demo_knows_aliases_too():
 
     assert pool.aliases == {"fast": ("openai/gpt-4o-mini",)}
     assert pool.bare["gpt-4o-mini"] == ("openai/gpt-4o-mini",)
+
+
+# --- rows that an operator completes ---------------------------------------------------------
+
+AZURE = """
+[[providers]]
+id = "azure"
+  [[providers.endpoints]]
+  id = "azure"
+  account = "my-resource"
+  region = "eu-north"
+  zone = "SE-SE3"
+[[models]]
+id = "openai/gpt-4o-mini"
+provider = "azure"
+upstream_model = "our-deployment"
+"""
+
+
+def opened(tmp_path, text, environ):
+    """The pool of a configuration file."""
+    path = tmp_path / "lowproxy.toml"
+    path.write_text(text)
+    return build_pool(open_config(path, environ)[1], unweighed)
+
+
+def test_azure_is_a_few_lines(tmp_path):
+    """The resource, its place and a deployment; key and header come from the built-in row."""
+    pool = opened(tmp_path, AZURE, {"AZURE_OPENAI_API_KEY": "azures-key"})
+    (candidate,) = pool.by_model["openai/gpt-4o-mini"]
+    host = "https://my-resource.openai.azure.com"
+
+    assert candidate.chat_url == f"{host}/openai/v1/chat/completions"
+    assert candidate.endpoint.provenance == "contractual"
+    assert candidate.endpoint.provider.auth_header == "api-key"
+
+
+def test_azure_with_a_dated_version(tmp_path):
+    """The deployment is in the path, the version in the query."""
+    dated = """account = "my-resource"
+      base_url = "https://{account}.openai.azure.com/openai"
+      chat_path = "/deployments/{model}/chat/completions?api-version=2024-10-21"
+    """
+    text = AZURE.replace('account = "my-resource"', dated)
+    text = text.replace("our-deployment", "gpt/4o")
+    pool = opened(tmp_path, text, {"AZURE_OPENAI_API_KEY": "azures-key"})
+    (candidate,) = pool.by_model["openai/gpt-4o-mini"]
+
+    assert candidate.chat_url == (
+        "https://my-resource.openai.azure.com/openai/deployments/gpt%2F4o"
+        "/chat/completions?api-version=2024-10-21"
+    )
+
+
+def test_a_host_without_its_account_is_named(tmp_path):
+    """A mistake where the operator began the row, a wish where not."""
+    text = AZURE.replace('account = "my-resource"', "")
+    with pytest.raises(ConfigError) as caught:
+        opened(tmp_path, text, {"AZURE_OPENAI_API_KEY": "azures-key"})
+    url = "https://{account}.openai.azure.com/openai/v1"
+    assert caught.value.problems == [
+        f"providers[0].endpoints[0].account: missing: it stands in {url}"
+    ]
+    loaded = load(Config(), {"INFOMANIAK_API_KEY": "a", "GROQ_API_KEY": "b"})
+    assert loaded.dormant["infomaniak"] == (
+        "INFOMANIAK_API_KEY and an account in the configuration"
+    )
+
+
+def test_quirks_are_overridden_row_by_row(tmp_path):
+    """A provider that has learnt a field, or lost one, needs one line."""
+    mistral = '[[providers]]\nid = "mistral"\n'
+    environ = {"MISTRAL_API_KEY": "a"}
+    built = opened(tmp_path, "", environ)
+    said = opened(tmp_path, mistral + "stream_options = true\nrenames = {}", environ)
+    name = "mistral/mistral-small-latest"
+    before = built.by_model[name][0].endpoint.provider
+    after = said.by_model[name][0].endpoint.provider
+
+    assert before.respells == (("max_completion_tokens", "max_tokens"),)
+    assert not before.stream_options
+    assert after.respells == ()
+    assert after.stream_options

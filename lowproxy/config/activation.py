@@ -67,6 +67,8 @@ def _lacks(
     for name in ("region", "base_url"):
         if getattr(place, name) is None:
             yield name, "missing"
+    if place.base_url and "{account}" in place.base_url and not place.account:
+        yield "account", f"missing: it stands in {place.base_url}"
     if place.api_key_env:
         try:
             from_environ(place.api_key_env, environ)
@@ -81,6 +83,8 @@ def _wish(row: ProviderRow, place: EndpointRow) -> str:
     wishes = [" or ".join(name for name in names if name)]
     if place.base_url is None:
         wishes.append("a base_url in the configuration")
+    elif "{account}" in place.base_url and not place.account:
+        wishes.append("an account in the configuration")
     return " and ".join(wish for wish in wishes if wish)
 
 
@@ -100,6 +104,11 @@ def _provider(row: ProviderRow, secrets: tuple[Secret, ...]) -> Provider:
         currency=row.currency or "USD",
         stream_options=row.stream_options is not False,
         pue=row.pue,
+        auth_header=row.auth_header or "authorization",
+        respells=(
+            *((name, "") for name in row.drops or ()),
+            *(row.renames or {}).items(),
+        ),
     )
 
 
@@ -113,7 +122,8 @@ def _endpoint(
         id=str(place.id),
         provider=provider,
         region=str(place.region),
-        base_url=str(place.base_url),
+        base_url=str(place.base_url).replace("{account}", place.account or ""),
         zone=place.zone,
         provenance=place.provenance or "declared",
+        chat_path=place.chat_path or "/chat/completions",
     )

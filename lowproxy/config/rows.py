@@ -7,10 +7,13 @@ In rows that merge with the built-in catalogue (providers, endpoints, models) No
 import attrs
 
 from lowproxy.config.values import (
+    Account,
     Amount,
+    AuthHeader,
     BaseUrl,
     CallerServer,
     Capability,
+    ChatPath,
     Count,
     Currency,
     Day,
@@ -210,7 +213,9 @@ class EndpointRow:
     id: Id | None = None  # default: provider, region and a number
     region: Region | None = None
     zone: Zone | None = None
-    base_url: BaseUrl | None = None
+    base_url: BaseUrl | None = None  # may hold {account}
+    account: Account | None = None  # a resource or product of the operator's
+    chat_path: ChatPath | None = None  # may hold {model}, and end in a query
     api_key_env: EnvName | None = None  # where this place wants a key of its own
     provenance: Provenance | None = None
     source: Text | None = None
@@ -228,7 +233,10 @@ class ProviderRow:
     api_key_envs: tuple[EnvName, ...] | None = None
     api_key_file: Text | None = None
     currency: Currency | None = None
+    auth_header: AuthHeader | None = None  # default: Authorization, as a Bearer
     stream_options: Flag | None = None
+    drops: tuple[Name, ...] | None = None  # members of a request that it refuses
+    renames: dict[Name, Name] | None = None  # members that have another name there
     pue: Positive | None = None
     endpoints: tuple[EndpointRow, ...] = ()
     source: Text | None = None

@@ -226,9 +226,22 @@ def _base_url(value: object) -> str:
         raise ValueError(f"found a URL with a query or a fragment, needs {right}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise _wrong(value, right)
-    if not re.fullmatch(r"[!-~]+", url):
+    if not re.fullmatch(r"[!-~]+", url) or re.search(r"[{}]", _unfilled(url)):
         raise _wrong(value, right)
     return url.rstrip("/")
+
+
+def _unfilled(url: str) -> str:
+    """A URL or path without what is filled in later."""
+    return url.replace("{account}", "").replace("{model}", "")
+
+
+def _chat_path(value: object) -> str:
+    path = text(value)
+    if not re.fullmatch(r"/[!-~]*", path) or re.search(r"[{}#]", _unfilled(path)):
+        right = "/deployments/{model}/chat/completions?api-version=2024-10-21"
+        raise _wrong(value, f"a path such as {right}")
+    return path
 
 
 def _store_url(value: object) -> str:
@@ -295,6 +308,12 @@ Zones = Annotated[Mapping[str, str], _zones]
 GridKindName = Annotated[str, _one_of(*KINDS)]
 Factor = Annotated[str, _one_of("lifecycle", "direct")]
 BaseUrl = Annotated[str, _base_url]
+ChatPath = Annotated[str, _chat_path]
+Account = Annotated[
+    str,
+    _pattern(r"[A-Za-z0-9][A-Za-z0-9.-]*", 'letters, digits and dashes: "my-resource"'),
+]
+AuthHeader = Annotated[str, _one_of("authorization", "api-key", "x-api-key")]
 EnvName = Annotated[
     str,
     _secretive(r"[A-Za-z_][A-Za-z0-9_]*|", "the name of an environment variable"),

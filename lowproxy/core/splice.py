@@ -6,7 +6,7 @@ expects `data` to be JSON that a parser has accepted, with an object at the top.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -120,6 +120,23 @@ def put_member(
 def drop_members(data: bytes, keys: Collection[str]) -> bytes:
     """`data` without the top-level members named in `keys`, and with its commas right."""
     return changed(data, _cuts(members(data), keys))
+
+
+def respell_members(data: bytes, names: Mapping[str, str]) -> bytes:
+    """`data` with its top-level members under the names of `names`; "" leaves a member out.
+
+    One whose new name is there already is left out too: what was said under that name stands.
+    """
+    rows = members(data)
+    there = {row.key for row in rows}
+    gone = {old for old, new in names.items() if not new or new in there}
+    changes = _cuts(rows, gone)
+    changes += [
+        (row.key_start, row.value_start, quoted(names[row.key]) + b":")
+        for row in rows
+        if row.key in names and row.key not in gone
+    ]
+    return changed(data, sorted(changes))
 
 
 def changed(data: bytes, changes: list[Change]) -> bytes:

@@ -1,6 +1,7 @@
 """Who can serve what, and where: the values that routing chooses among."""
 
 from collections.abc import Mapping
+from urllib.parse import quote
 
 import attrs
 
@@ -20,6 +21,9 @@ class Provider:
     currency: str = "USD"
     stream_options: bool = True  # accepts `stream_options.include_usage`
     pue: float | None = None  # facility energy / IT energy, where published
+    auth_header: str = "authorization"  # or a header that holds the key alone
+    # Members of a request's body under the provider's own names; "": it refuses the member.
+    respells: tuple[tuple[str, str], ...] = ()
 
 
 @attrs.frozen
@@ -29,9 +33,10 @@ class Endpoint:
     id: str
     provider: Provider
     region: str  # LowRouter's region name, such as "eu-west"
-    base_url: str  # without a trailing slash; "/chat/completions" is appended
+    base_url: str  # without a trailing slash; `chat_path` is appended
     zone: str | None = None  # grid zone, such as "FR"; None: the region's blend
     provenance: str = "declared"  # how sure the region is: contractual | declared | inferred | unknown
+    chat_path: str = "/chat/completions"  # {model}: the upstream's name of the model
 
 
 @attrs.frozen
@@ -61,12 +66,20 @@ class Candidate:
     carbon_g_per_1k: float | None = None
     price_per_1k: float | None = None
     id: str = attrs.field(init=False)  # in traces and in health: `endpoint/model`
+    chat_url: str = attrs.field(init=False, repr=False)
     by_carbon: tuple[float, float] = attrs.field(init=False, repr=False)
     by_price: tuple[float, float] = attrs.field(init=False, repr=False)
 
     @id.default
     def _id(self) -> str:
         return f"{self.endpoint.id}/{self.model.id}"
+
+    @chat_url.default
+    def _chat_url(self) -> str:
+        path = self.endpoint.chat_path
+        if "{model}" in path:
+            path = path.replace("{model}", quote(self.model.upstream_model, safe=""))
+        return self.endpoint.base_url + path
 
     @by_carbon.default
     def _by_carbon(self) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 from lowproxy import __version__
+from lowproxy.core import splice
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.headers import UP, forwarded
 from lowproxy.core.parsing import loads
@@ -45,14 +46,17 @@ class OpenAI:
         """The caller's body under the upstream's model name and credential."""
         endpoint, provider = candidate.endpoint, candidate.endpoint.provider
         token = provider.credentials[0].reveal() if provider.credentials else None
+        pieces = chat.pieces(
+            candidate.model.upstream_model, ask_usage=provider.stream_options
+        )
+        if provider.respells:
+            pieces = _respelled(pieces, provider.respells)
         return UpstreamRequest(
             endpoint_id=endpoint.id,
-            url=f"{endpoint.base_url}/chat/completions",
-            fixed=_fixed(chat.stream, token),
+            url=candidate.chat_url,
+            fixed=_fixed(chat.stream, token, provider.auth_header),
             extra=forwarded(fields, UP),
-            pieces=chat.pieces(
-                candidate.model.upstream_model, ask_usage=provider.stream_options
-            ),
+            pieces=pieces,
         )
 
     def failure(
@@ -95,8 +99,19 @@ class OpenAI:
         return UpstreamStatusError(f"{name} answered an error{told} under status 200")
 
 
+def _respelled(
+    pieces: tuple[bytes | memoryview, ...], respells: tuple[tuple[str, str], ...]
+) -> tuple[bytes | memoryview, ...]:
+    """The body with members under the provider's names; as it is where none of them occurs."""
+    body = b"".join(pieces)
+    names = {old: new for old, new in respells if b'"%b"' % old.encode() in body}
+    return (splice.respell_members(body, names),) if names else pieces
+
+
 @lru_cache(256)
-def _fixed(stream: bool, token: str | None) -> tuple[tuple[str, str], ...]:
+def _fixed(
+    stream: bool, token: str | None, auth_header: str
+) -> tuple[tuple[str, str], ...]:
     fields = [
         ("Content-Type", "application/json"),
         ("Accept", "text/event-stream" if stream else "application/json"),
@@ -104,8 +119,10 @@ def _fixed(stream: bool, token: str | None) -> tuple[tuple[str, str], ...]:
         ("Accept-Encoding", "identity"),
         ("User-Agent", f"lowproxy/{__version__}"),
     ]
-    if token is not None:
+    if token is not None and auth_header == "authorization":
         fields.append(("Authorization", f"Bearer {token}"))
+    elif token is not None:
+        fields.append((auth_header, token))
     return tuple(fields)
 
 

@@ -294,3 +294,19 @@ def test_many_repeated_members_cost_one_pass():
         b'"a"', b'"b"'
     )
     assert sum(copied) < 10 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("data", "names", "expected"),
+    [
+        (b'{"a":1,"b":2}', {"a": "c"}, b'{"c":1,"b":2}'),
+        (b'{"a":1,"b":2}', {"a": "b"}, b'{"b":2}'),
+        (b'{"a":1,"b":2}', {"b": ""}, b'{"a":1}'),
+        (b'{"a":1, "b": 2,"d":3}', {"a": "", "b": "c", "d": "e"}, b'{"c":2,"e":3}'),
+        (b'{"x":{"a":1}}', {"a": "c"}, b'{"x":{"a":1}}'),
+        (b'{"\\u0061":1,"b":[1,{"a":2}]}', {"a": "c"}, b'{"c":1,"b":[1,{"a":2}]}'),
+    ],
+)
+def test_members_take_other_names(data, names, expected):
+    """At the top alone; where the new name is there already, what it says stands."""
+    assert splice.respell_members(data, names) == expected

@@ -23,11 +23,12 @@ CANARY = 'sk-canary/0123"456789'
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
-def candidate(*credentials, stream_options=True):
+def candidate(*credentials, stream_options=True, **quirks):
     provider = Provider(
         id="acme",
         credentials=tuple(Secret(each) for each in credentials),
         stream_options=stream_options,
+        **quirks,
     )
     endpoint = Endpoint("acme-1", provider, "eu-west", "https://api.example/v1")
     return Candidate(Model("acme/small", "acme", "small-2026"), endpoint)
@@ -82,6 +83,32 @@ def test_no_credential_where_none_is_wanted():
     request = dress(to=candidate())
 
     assert "Authorization" not in CIMultiDict(request.fixed)
+
+
+def test_a_key_in_a_header_of_its_own():
+    """As Azure has it: the key alone, and no bearer beside it."""
+    fields = CIMultiDict(dress(to=candidate("k", auth_header="api-key")).fixed)
+
+    assert fields["api-key"] == "k"
+    assert "Authorization" not in fields
+
+
+def test_members_that_the_provider_does_not_know():
+    """Left out or renamed at the top of the body, where they occur; all else stays as it was."""
+    quirky = candidate(
+        respells=(("store", ""), ("max_completion_tokens", "max_tokens"))
+    )
+    body = (
+        b'{"model":"acme/small","store":true,"max_completion_tokens": 9007199254740993,'
+        b'"messages":[{"content":"\\"store\\" \\u00e9"}]}'
+    )
+    request = OpenAI().dress(ChatRequest.parse(body), quirky, CIMultiDict())
+
+    assert request.body == (
+        b'{"model":"small-2026","max_tokens":9007199254740993,'
+        b'"messages":[{"content":"\\"store\\" \\u00e9"}]}'
+    )
+    assert dress(to=quirky).body == dress().body
 
 
 def test_the_callers_own_fields():
