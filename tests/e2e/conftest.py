@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -107,11 +107,19 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def running_gateway(
-    folder: Path, config: str | None = None, *, key: str = KEY, **env: str
+    folder: Path,
+    config: str | None = None,
+    *,
+    key: str = KEY,
+    under: Sequence[str] = (),
+    **env: str,
 ) -> Iterator[Gateway]:
-    """`python -m lowproxy serve` on free ports, with `config` (TOML) where it is given."""
+    """`python -m lowproxy serve` on free ports, with `config` (TOML) where it is given.
+
+    `under` is a command that runs it, and leaves it its process id.
+    """
     port, admin_port = free_port(), free_port()
-    command = [sys.executable, "-m", "lowproxy", "serve"]
+    command = [*under, sys.executable, "-m", "lowproxy", "serve"]
     command += ["--listen", f"127.0.0.1:{port}"]
     command += ["--admin-listen", f"127.0.0.1:{admin_port}"]
     if config is not None:
