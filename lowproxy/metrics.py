@@ -9,10 +9,16 @@ generative AI is exported under that one.
 
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
+from typing import Protocol
 
 import attrs
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 
 from lowproxy import __version__
 from lowproxy.core import semconv
@@ -153,6 +159,19 @@ OF_REQUESTS: tuple[Sum | Spread, ...] = (
 )
 
 
+class Books(Protocol):
+    """What became of records; `lowproxy.store.ledger` counts it."""
+
+    written: int
+    spilled: int
+    replayed: int
+    lost: int
+    flushes: int
+    flush_s: float
+    spill_bytes: int
+    up: bool
+
+
 @attrs.define
 class Hooks:
     """What is asked of other parts when somebody scrapes; each part sets its own."""
@@ -163,6 +182,8 @@ class Hooks:
     upstreams: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     # What waits, by the queue's name.
     queues: dict[str, Callable[[], float]] = attrs.field(factory=dict)
+    # None: no books are kept.
+    books: Callable[[], Books | None] = lambda: None
 
 
 class Metrics:
@@ -207,6 +228,7 @@ class Metrics:
         yield self.loop_lag_s.family()
         yield self.grid_failures.family()
         yield from self._gauges()
+        yield from self._books()
 
     def _gauges(self) -> Iterator[Metric]:
         hooks = self.hooks
@@ -255,6 +277,33 @@ class Metrics:
             ),
         ):
             yield with_values(GaugeMetricFamily(name, text, labels=labels), values)
+
+    def _books(self) -> Iterator[Metric]:
+        books = self.hooks.books()
+        records: dict[tuple[str, ...], float] = {}
+        if books is not None:
+            outcomes = ("written", "spilled", "replayed", "lost")
+            records = {(each,): getattr(books, each) for each in outcomes}
+        yield with_values(
+            CounterMetricFamily(
+                "lowproxy_ledger_records",
+                "Records by what became of them; one that is spilled is replayed later",
+                labels=("outcome",),
+            ),
+            records,
+        )
+        flush_s = SummaryMetricFamily(
+            "lowproxy_ledger_flush_seconds", "Writing down what had come since the last"
+        )
+        if books is not None:
+            flush_s.add_metric((), books.flushes, books.flush_s)
+        yield flush_s
+        for name, text, field in (
+            ("lowproxy_ledger_up", "1 while the database takes records", "up"),
+            ("lowproxy_ledger_spill_bytes", "What waits in the file", "spill_bytes"),
+        ):
+            values = {} if books is None else {(): float(getattr(books, field))}
+            yield with_values(GaugeMetricFamily(name, text, labels=()), values)
 
     def describe(self) -> Iterable[Metric]:
         """The names alone, so that registering does not collect."""

@@ -21,8 +21,9 @@ from lowproxy import logs
 from lowproxy.catalogue import open_config
 from lowproxy.core.record import UsageRecord
 from lowproxy.providers.provider import UpstreamRequest
-from lowproxy.server import app, door
+from lowproxy.server import app, door, keeping
 from lowproxy.server.aiohttp_server import PublicServer
+from lowproxy.store import ledger
 from lowproxy.transport import fast, public
 from lowproxy.transport.answer import Answer
 from tests.fakes import LIMIT_S, FakeUpstream, RawCaller, Tally
@@ -183,9 +184,8 @@ async def gateway_over(
     file = folder / f"lowproxy-{len(os.listdir(folder))}.toml"
     file.write_text(config_text(places, server, extra))
     made_up = {f"{p.provider.upper()}_KEY": provider_key(p.provider) for p in places}
-    config, catalogue = open_config(
-        file, {"LOWROUTER_API_KEY": KEY, **made_up, **(environ or {})}
-    )
+    made_up |= {"LOWROUTER_API_KEY": KEY, "STATE_DIRECTORY": str(folder / "state")}
+    config, catalogue = open_config(file, {**made_up, **(environ or {})})
     async with app.running(config, catalogue) as gateway:
         yield Running(gateway)
 
@@ -259,7 +259,7 @@ def log_text(monkeypatch):
     before = structlog.get_config()
     flush = logs.set_up("json", stream, batched=True)  # as `lowproxy serve` does
     # A logger that was used before has kept its old stream.
-    for module in (door, app):
+    for module in (door, app, keeping, ledger):
         monkeypatch.setattr(module, "log", structlog.get_logger("x"))
 
     def text() -> str:

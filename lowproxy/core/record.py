@@ -1,5 +1,8 @@
 """One row of the books: what became of a request. No text of it, ever."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import attrs
 
 from lowproxy.core.eco import EcoImpact
@@ -34,3 +37,7 @@ class UsageRecord:
     attempts: tuple[tuple[str, str], ...]  # candidate and outcome, in order
     unreadable_events: int = 0
     wasted: tuple[float, float] | None = None  # Wh and grams of attempts that failed
+    cost_nano: int | None = None  # billionths of a unit of `currency`; None: no price
+    currency: str | None = None
+    # How the route was chosen, for JSON: worked out where the books are kept, not on the way of a request.
+    trace: Callable[[], Mapping[str, Any]] | None = None

@@ -32,6 +32,7 @@ from lowproxy.server.aftermath import Aftermath
 from lowproxy.server.aiohttp_server import PublicServer
 from lowproxy.server.direct import DirectServer
 from lowproxy.server.door import make_door
+from lowproxy.server.keeping import running_ledger
 from lowproxy.server.parser import WHY_NOT
 from lowproxy.server.parts import Parts
 from lowproxy.server.pulse import running_pulse
@@ -84,6 +85,9 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
             catalogue = catalogue.demo_rows(
                 await stack.enter_async_context(running_demo(models))
             )
+        metrics = Metrics()
+        # Entered before what serves, so that it closes after the last record.
+        ledger = await stack.enter_async_context(running_ledger(config, metrics))
         running_client = CLIENTS[config.relay.upstream_client]
         client = await stack.enter_async_context(running_client(config.timeouts))
         scales = make_scales(config)
@@ -105,9 +109,10 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
                 time.monotonic,
             ),
             scales=scales,
-            metrics=Metrics(),
+            metrics=metrics,
             pick=pick,
             aftermath=aftermath,
+            ledger=ledger,
             body_watch=Watch(config.timeouts.body_s),
         )
 

@@ -25,6 +25,8 @@ def write_down(parts: Parts, exchange: Exchange) -> None:
         exchange.wasted = _wasted(parts, exchange)
     record = exchange.record()
     parts.metrics.count(record)
+    if parts.ledger is not None and exchange.is_post:
+        parts.ledger.append(record)
     if parts.config.log.access:
         request_done(access_facts(record))
 

@@ -12,6 +12,7 @@ from lowproxy.metrics import Metrics
 from lowproxy.server.aftermath import Aftermath
 from lowproxy.server.scales import Scales
 from lowproxy.store.keys import KeyStore
+from lowproxy.store.ledger import Ledger
 from lowproxy.transport.dispatch import Dispatch
 from lowproxy.transport.run import Cancellable
 from lowproxy.transport.watch import Watch
@@ -39,6 +40,7 @@ class Parts:
     pick: Pick
     aftermath: Aftermath
     body_watch: Watch  # over bodies that are still coming in
+    ledger: Ledger | None = None  # None: no books are kept
     draining: bool = False
     # Connections that are being answered, and what does it.
     busy: dict[object, Cancellable] = attrs.field(factory=dict)

@@ -7,6 +7,7 @@ PostgreSQL never loads psycopg.
 from pathlib import Path
 
 from lowproxy.store.database import Database
+from lowproxy.store.migrations import migrate
 from lowproxy.store.sqlite import SqliteDatabase
 
 
@@ -21,3 +22,14 @@ def connect(url: str, timeout_s: float = 5.0, *, make: bool = True) -> Database:
     from lowproxy.store.postgresql import PostgresDatabase
 
     return PostgresDatabase(url, timeout_s)
+
+
+def open_migrated(url: str, timeout_s: float = 5.0) -> Database:
+    """Opens a database and takes it to this program's version. Raises StoreError."""
+    database = connect(url, timeout_s)
+    try:
+        migrate(database)
+    except BaseException:
+        database.close()
+        raise
+    return database

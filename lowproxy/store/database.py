@@ -18,6 +18,10 @@ class StoreError(Exception):
     """The database cannot be used now: what it said, without the URL's password."""
 
 
+class StoreRowError(StoreError):
+    """It is not the database: this row, or one of these, cannot be put in."""
+
+
 class StoreRefusedError(StoreError):
     """The database cannot be used by this program at all, and waiting will not help."""
 

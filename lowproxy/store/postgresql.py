@@ -6,7 +6,13 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-from lowproxy.store.database import FETCHED, Row, StoreError, StoreRefusedError
+from lowproxy.store.database import (
+    FETCHED,
+    Row,
+    StoreError,
+    StoreRefusedError,
+    StoreRowError,
+)
 
 # Any number that other programs' advisory locks are unlikely to be.
 _MIGRATING = 7_301_846_220_011
@@ -26,6 +32,7 @@ class PostgresDatabase:
                 " pip install 'lowproxy[postgresql]'"
             ) from exc
         self._error = psycopg.Error
+        self._row_errors = (psycopg.DataError, psycopg.IntegrityError)
         limit_ms = round(timeout_s * 1000)
         with self._named():
             self._connection: Any = psycopg.connect(
@@ -42,6 +49,8 @@ class PostgresDatabase:
     def _named(self) -> Iterator[None]:
         try:
             yield
+        except self._row_errors as exc:
+            raise StoreRowError(f"PostgreSQL: {exc}") from exc
         except self._error as exc:
             # libpq's words name host and port, never the password.
             said = " ".join(str(exc).split()) or type(exc).__name__

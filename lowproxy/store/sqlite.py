@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from lowproxy.store.database import FETCHED, Row, StoreError
+from lowproxy.store.database import FETCHED, Row, StoreError, StoreRowError
 
 # Long enough for another process's transaction, short beside `store.timeout_s`.
 BUSY_S = 2.0
@@ -20,6 +20,8 @@ class SqliteDatabase:
         import sqlite3
 
         self._error = sqlite3.Error
+        # An integer that has no place in 64 bits is refused by the driver itself.
+        self._row_errors = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
         self._path = path
         if not make and not path.exists():
             raise StoreError(f"{path}: no such file")
@@ -48,6 +50,8 @@ class SqliteDatabase:
     def _named(self) -> Iterator[None]:
         try:
             yield
+        except self._row_errors as exc:
+            raise StoreRowError(f"{self._path}: {exc}") from exc
         except (self._error, OSError) as exc:
             said = exc.strerror if isinstance(exc, OSError) else exc
             raise StoreError(f"{self._path}: {said}") from exc
@@ -92,7 +96,8 @@ class SqliteDatabase:
 
     def abort(self) -> None:
         """As `Database`."""
-        self._connection.interrupt()
+        with contextlib.suppress(self._error):  # it may be closed by now
+            self._connection.interrupt()
 
     def __enter__(self) -> Self:
         return self

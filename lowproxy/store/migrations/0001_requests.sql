@@ -31,6 +31,8 @@ CREATE TABLE requests (
     carbon_g DOUBLE PRECISION,
     carbon_g_low DOUBLE PRECISION,
     carbon_g_high DOUBLE PRECISION,
+    embodied_g DOUBLE PRECISION,
+    water_ml DOUBLE PRECISION,
     accuracy TEXT,
     methodology_version TEXT,
     zone TEXT,

@@ -1,0 +1,289 @@
+"""The books: a queue that requests append to without waiting, and one thread that writes it down.
+
+The thread wakes every `flush_interval_s`: a process that is killed loses what came
+since, and nothing else. Where the database cannot take a batch it goes to the spill
+file, and from there to the database when that is back. Nothing is ever waited for by
+a request; what happens is in `Counts`, which the metrics show.
+"""
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import attrs
+import structlog
+
+from lowproxy.core.record import UsageRecord
+from lowproxy.store import ledger_books as books
+from lowproxy.store.database import Database, StoreError, StoreRefusedError
+from lowproxy.store.ledger_rows import Rows, Values
+from lowproxy.store.ledger_spill import Spill, SpillFullError, read
+
+log = structlog.get_logger("lowproxy.ledger")
+
+# More than a busy core makes while a database is given up for dead; about 60 MB.
+MOST_WAITING = 50_000
+# Where nothing could ever be written: no memory for what will never be kept.
+FEW_WAITING = 1_000
+# Records to a transaction, and to one look at the spill file.
+BATCH = 1024
+# A database that failed is asked again after one second, then two, four, at last every eight.
+REST_S, MOST_REST_S = 1.0, 8.0
+# Batches of the spill file to one flush: new records come first.
+REPLAYS = 8
+PRUNE_EVERY_S = 3600.0
+DAY_S = 86_400.0
+
+
+@attrs.define
+class Counts:
+    """What became of records; written by the thread, read by whoever scrapes."""
+
+    written: int = 0
+    spilled: int = 0
+    replayed: int = 0
+    lost: int = 0
+    pruned: int = 0
+    flushes: int = 0
+    flush_s: float = 0.0  # all flushes together
+    spill_bytes: int = 0
+    up: bool = False
+
+
+@attrs.frozen
+class Terms:
+    """How the books are kept."""
+
+    open: Callable[[], Database]  # connected and migrated; raises StoreError
+    spill: Spill | None = None
+    flush_interval_s: float = 1.0
+    timeout_s: float = 5.0
+    retention_days: int = 396
+    most_waiting: int = MOST_WAITING
+
+
+class Ledger:
+    """Started and closed by its owner; `append` is for the event loop, the rest for anybody."""
+
+    def __init__(self, terms: Terms, clock: Callable[[], float] = time.time) -> None:
+        self.counts = Counts()
+        self._terms, self._clock = terms, clock
+        self._waiting: deque[UsageRecord] = deque()
+        self._writing: list[UsageRecord] = []
+        self._rows = Rows()
+        self._database: Database | None = None
+        self._rests_until = 0.0
+        self._rest_s = REST_S
+        self._prune_at = 0.0
+        self._most = min(FEW_WAITING, terms.most_waiting)
+        self._reading: tuple[Path, int] | None = None  # a taken file, and how far
+        self._busy_since: float | None = None
+        self._told: set[str] = set()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name="lowproxy-ledger", daemon=True
+        )
+
+    def append(self, record: UsageRecord) -> None:
+        """Takes a record; all that a request pays for the books."""
+        if len(self._waiting) < self._most:
+            self._waiting.append(record)
+        else:
+            self.counts.lost += 1
+
+    @property
+    def depth(self) -> int:
+        """Records that wait to be written."""
+        return len(self._waiting)
+
+    def waiting(self, generation_id: str) -> UsageRecord | None:
+        """A record that is not in the database yet."""
+        for each in (*self._waiting, *self._writing):
+            if each.generation_id == generation_id:
+                return each
+        return None
+
+    def start(self) -> None:
+        """Opens the database, and starts to write in a thread.
+
+        Raises StoreRefusedError where the program may not use it. One that is merely away is no reason
+        not to start.
+        """
+        try:
+            self._database = self._terms.open()
+            self.counts.up = True
+            self._most = self._terms.most_waiting
+        except StoreRefusedError:
+            raise
+        except StoreError as exc:
+            self._gone(exc)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Writes all that waits, to the database or to the spill file, and stops."""
+        self._stopping.set()
+        self._thread.join(self._terms.timeout_s)
+        if self._thread.is_alive():
+            self._abort()  # a frozen server: the batch goes to the spill file
+            self._thread.join(self._terms.timeout_s)
+
+    def watch(self, now: float) -> None:
+        """From time to time, from another thread: ends a wait for the database that takes too long.
+
+        `now` is of the monotonic clock.
+        """
+        since = self._busy_since
+        if since is not None and now - since > self._terms.timeout_s:
+            self._abort()
+
+    def _abort(self) -> None:
+        database = self._database
+        if database is not None:
+            database.abort()
+
+    # --- in the thread ---------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._terms.flush_interval_s):
+            self.flush()
+        self.flush()
+        self.counts.lost += len(self._waiting)
+        if self._database is not None:
+            self._database.close()
+
+    def flush(self) -> None:
+        """Writes what waits, replays what was spilled, prunes what is old."""
+        try:
+            began = time.monotonic()
+            if self._waiting:
+                while batch := list(islice(self._waiting, BATCH)):
+                    self._writing = batch
+                    for _ in batch:
+                        self._waiting.popleft()
+                    if not self._write([self._rows.of(record) for record in batch]):
+                        self._waiting.extendleft(reversed(batch))
+                        break
+                self._writing = []
+                self.counts.flushes += 1
+                self.counts.flush_s += time.monotonic() - began
+            self._replay()
+            self._prune()
+        except Exception as exc:  # noqa: BLE001 - the thread must outlive a bug of ours
+            log.error("ledger.bug", kind=type(exc).__name__)
+
+    def _write(self, rows: list[Values]) -> bool:
+        """Whether they are written down, in the database or aside."""
+        database = self._ready()
+        if database is None:
+            return self._put_aside(rows)
+        try:
+            self._busy_since = time.monotonic()
+            _, dropped = books.put_or_drop(database, rows)
+        except StoreError as exc:
+            self._gone(exc)
+            return self._put_aside(rows)
+        finally:
+            self._busy_since = None
+        self.counts.written += len(rows) - dropped
+        self.counts.lost += dropped
+        return True
+
+    def _put_aside(self, rows: list[Values]) -> bool:
+        """Whether the spill file took them; a full disk may have room the next time."""
+        spill = self._terms.spill
+        try:
+            if spill is None:
+                raise SpillFullError("there is no directory for records that wait")
+            spill.append(rows)
+        except (SpillFullError, OSError) as exc:
+            self._tell("ledger.stuck", exc)
+            return False
+        self._most = self._terms.most_waiting
+        self.counts.spilled += len(rows)
+        self.counts.spill_bytes = spill.size()
+        return True
+
+    def _ready(self) -> Database | None:
+        """The database, opened again where it was gone and has had its rest."""
+        if self._database is None and time.monotonic() >= self._rests_until:
+            try:
+                self._database = self._terms.open()
+            except StoreError as exc:
+                self._gone(exc)
+            else:
+                self.counts.up = True
+                self._most = self._terms.most_waiting
+                self._rest_s = REST_S
+                if self._told:
+                    log.info("ledger.back")
+                self._told.clear()
+        return self._database
+
+    def _gone(self, exc: StoreError) -> None:
+        if self._database is not None:
+            with contextlib.suppress(Exception):
+                self._database.close()
+        self._database = None
+        self.counts.up = False
+        self._rests_until = time.monotonic() + self._rest_s
+        self._rest_s = min(self._rest_s * 2, MOST_REST_S)
+        self._tell("ledger.away", exc)
+
+    def _tell(self, event: str, exc: Exception) -> None:
+        """One line for each time that something begins to be wrong, not one per batch."""
+        if event not in self._told:
+            self._told.add(event)
+            log.warning(event, reason=str(exc))
+
+    def _replay(self) -> None:
+        spill, database = self._terms.spill, self._ready()
+        if spill is None or database is None:
+            return
+        try:
+            files = spill.take()
+            for _ in range(REPLAYS if files else 0):
+                if self._reading is None or self._reading[0] not in files:
+                    self._reading = (files[0], 0)
+                path, offset = self._reading
+                rows, offset = read(path, BATCH, offset)
+                if rows:
+                    self._busy_since = time.monotonic()
+                    added, dropped = books.put_or_drop(database, rows)
+                    self.counts.replayed += added
+                    self.counts.lost += dropped
+                    self._reading = (path, offset)
+                    continue
+                path.unlink()
+                files.remove(path)
+                if not files:
+                    break
+            self.counts.spill_bytes = spill.size()
+        except StoreError as exc:
+            self._gone(exc)
+        except FileNotFoundError:
+            self._reading = None  # another process of this directory has read it
+        except OSError as exc:
+            self._tell("ledger.spill_unreadable", exc)
+        finally:
+            self._busy_since = None
+
+    def _prune(self) -> None:
+        """Deletes what is past its time, a batch at each flush until there is none."""
+        now = time.monotonic()
+        if self._database is None or now < self._prune_at:
+            return
+        before = self._clock() - self._terms.retention_days * DAY_S
+        try:
+            self._busy_since = now
+            gone = books.prune(self._database, before)
+        except StoreError as exc:
+            self._gone(exc)
+        else:
+            self.counts.pruned += gone
+            self._prune_at = 0.0 if gone else now + PRUNE_EVERY_S
+        finally:
+            self._busy_since = None

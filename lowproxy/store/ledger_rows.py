@@ -1,0 +1,189 @@
+"""A record as a row of the table `requests`: values that every database takes, in the order of COLUMNS."""
+
+from typing import Any
+
+import orjson
+
+from lowproxy.core.eco import EcoImpact
+from lowproxy.core.eco_block import eco_fields
+from lowproxy.core.record import UsageRecord
+from lowproxy.core.usage import Usage
+
+COLUMNS = (
+    "generation_id",
+    "created_at",
+    "completed_at",
+    "endpoint",
+    "http_status",
+    "status",
+    "error",
+    "key_id",
+    "requested_model",
+    "resolved_model",
+    "provider",
+    "region",
+    "streamed",
+    "latency_ms",
+    "duration_ms",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "tokens_counted",
+    "cost_nano",
+    "currency",
+    "energy_wh",
+    "energy_wh_low",
+    "energy_wh_high",
+    "carbon_g",
+    "carbon_g_low",
+    "carbon_g_high",
+    "embodied_g",
+    "water_ml",
+    "accuracy",
+    "methodology_version",
+    "zone",
+    "grid_g_per_kwh",
+    "grid_live",
+    "eco",
+    "wasted_wh",
+    "wasted_g",
+    "unreadable_events",
+    "attempts",
+    "routing_trace",
+)
+# The name of a model is the caller's to choose: what is longer is cut.
+MOST_CHARS = 200
+# No upstream's count is larger that is one; databases end at 64 bits, JSON at 53.
+MOST_TOKENS = 2**53
+
+Values = tuple[Any, ...]
+_NO_USAGE: Values = (None,) * 6
+_NO_ECO: Values = (None,) * 14
+# What has a column of its own, and what changes with every request.
+_ELSEWHERE = frozenset(
+    {
+        "energy_wh",
+        "energy_wh_low",
+        "energy_wh_high",
+        "carbon_g",
+        "carbon_g_low",
+        "carbon_g_high",
+        "carbon_per_1k_tokens_g",
+        "embodied_g",
+        "water_ml",
+        "accuracy",
+        "methodology_version",
+        "tokens",
+    }
+)
+
+
+class Rows:
+    """Makes rows; what many requests have in common is worked out once."""
+
+    _MOST = 256
+
+    def __init__(self) -> None:
+        self._attempts: dict[tuple[tuple[str, str], ...], str] = {}
+        self._eco: dict[tuple[Any, ...], tuple[EcoImpact, str]] = {}
+
+    def of(self, record: UsageRecord) -> Values:
+        """The row of a record."""
+        usage, wasted = record.usage, record.wasted
+        return (
+            record.generation_id,
+            record.created_at,
+            record.completed_at,
+            record.endpoint,
+            record.http_status,
+            record.status,
+            record.error,
+            record.key_id,
+            _readable(record.requested_model),
+            record.resolved_model,
+            record.provider,
+            record.region,
+            int(record.streamed),
+            record.latency_ms,
+            record.duration_ms,
+            *(_NO_USAGE if usage is None else _tokens(usage)),
+            record.cost_nano,
+            record.currency,
+            *(_NO_ECO if record.impact is None else self._impact(record.impact)),
+            None if wasted is None else wasted[0],
+            None if wasted is None else wasted[1],
+            record.unreadable_events,
+            self._tried(record.attempts),
+            None if record.trace is None else orjson.dumps(record.trace()).decode(),
+        )
+
+    def _tried(self, attempts: tuple[tuple[str, str], ...]) -> str | None:
+        if not attempts:
+            return None
+        text = self._attempts.get(attempts)
+        if text is None:
+            if len(self._attempts) >= self._MOST:
+                self._attempts.clear()
+            text = self._attempts[attempts] = orjson.dumps(attempts).decode()
+        return text
+
+    def _impact(self, impact: EcoImpact) -> Values:
+        grid = impact.grid
+        return (
+            impact.energy_wh,
+            impact.energy_wh_low,
+            impact.energy_wh_high,
+            impact.carbon_g,
+            impact.carbon_g_low,
+            impact.carbon_g_high,
+            impact.embodied_g,
+            impact.water_ml,
+            impact.accuracy,
+            impact.methodology_version,
+            grid.zone,
+            grid.grams_per_kwh,
+            int(grid.live),
+            self._provenance(impact),
+        )
+
+    def _provenance(self, impact: EcoImpact) -> str:
+        """The rest of the full `eco` object: method, boundary, grid source, notes."""
+        if impact.reading is not None:
+            return _rest(impact)  # has figures of its own
+        # A reading of the grid is one object for as long as it is in force, and `_eco` keeps it alive.
+        asked = (id(impact.grid), impact.notes, impact.pue, impact.model_ref)
+        known = self._eco.get(asked)
+        if known is None or known[0].grid is not impact.grid:
+            if len(self._eco) >= self._MOST:
+                self._eco.clear()
+            known = self._eco[asked] = (impact, _rest(impact))
+        return known[1]
+
+
+def _readable(name: str | None) -> str | None:
+    """A name that a caller sent, as it is put down: no control characters, not too long."""
+    if name is None or (len(name) <= MOST_CHARS and name.isprintable()):
+        return name
+    return "".join([each if each.isprintable() else "?" for each in name[:MOST_CHARS]])
+
+
+def _tokens(usage: Usage) -> Values:
+    prompt, completion = usage.prompt, usage.completion
+    if prompt + completion > MOST_TOKENS:
+        return _NO_USAGE
+    counts = (prompt, completion, prompt + completion, usage.cached, usage.reasoning)
+    return (*counts, int(usage.counted))
+
+
+def _rest(impact: EcoImpact) -> str:
+    fields = eco_fields(impact, full=True)
+    return orjson.dumps(
+        {name: value for name, value in fields.items() if name not in _ELSEWHERE}
+    ).decode()
+
+
+def named(values: Values) -> dict[str, Any]:
+    """A row with the names of its columns."""
+    return dict(zip(COLUMNS, values, strict=True))
