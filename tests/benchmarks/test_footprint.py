@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from benchmarks.footprint import BOUNDS, ROOT
+from benchmarks.footprint import BOUNDS
+from benchmarks.load.process import ROOT
 
 ROUNDS = "3"
 

@@ -37,7 +37,7 @@ def instructions(text):
 
 def stages():
     """The instructions of each stage."""
-    found = []
+    found: list[list[tuple[str, str]]] = []
     for name, argument in instructions(DOCKERFILE.read_text()):
         if name == "FROM":
             found.append([])
@@ -141,8 +141,8 @@ RENEW = "renew deploy/docker/requirements.txt: the command is in its first lines
 def required():
     """What setup.cfg asks for."""
     text = (ROOT / "setup.cfg").read_text()
-    block = re.search(r"^install_requires =\n((?:[ ]{4}.*\n)+)", text, re.MULTILINE)
-    lines = [line.strip() for line in block[1].splitlines()]
+    (block,) = re.findall(r"^install_requires =\n((?:[ ]{4}.*\n)+)", text, re.MULTILINE)
+    lines = [line.strip() for line in block.splitlines()]
     return [Requirement(line) for line in lines if not line.startswith("#")]
 
 

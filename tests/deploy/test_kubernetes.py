@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -40,7 +41,7 @@ class Manifests:
 
     name: str
     text: str
-    objects: list[dict]
+    objects: list[dict[str, Any]]
 
     def of(self, kind, name=None):
         """The objects of a kind, or the one with a name."""
@@ -132,7 +133,6 @@ def test_what_is_scraped_is_valid_and_there():
     production = rendered("overlays/production")
     (monitor,) = production.of("ServiceMonitor")
     admin = production.of("Service", "lowproxy-admin")
-    duration = re.compile(r"([1-9][0-9]*)s")
 
     assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
     assert set(monitor["spec"]) == {"selector", "endpoints"}
@@ -143,10 +143,10 @@ def test_what_is_scraped_is_valid_and_there():
     )
     (endpoint,) = monitor["spec"]["endpoints"]
     assert set(endpoint) == {"port", "path", "interval", "scrapeTimeout"}
-    interval, limit = (
-        int(duration.fullmatch(endpoint[name])[1])
-        for name in ("interval", "scrapeTimeout")
+    assert all(
+        re.fullmatch(r"[1-9]\d*s", endpoint[n]) for n in ("interval", "scrapeTimeout")
     )
+    interval, limit = (int(endpoint[n][:-1]) for n in ("interval", "scrapeTimeout"))
     assert limit < interval
     assert endpoint["path"] == "/metrics"
     assert endpoint["port"] in {each["name"] for each in admin["spec"]["ports"]}
@@ -247,7 +247,7 @@ def worst(bar):
 
 def mebibytes(text):
     """A quantity such as 768Mi."""
-    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", text).groups()
+    ((number, unit),) = re.findall(r"^(\d+)(Mi|Gi)$", text)
     return int(number) * {"Mi": 1, "Gi": 1024}[unit]
 
 
@@ -272,7 +272,7 @@ def test_the_application_calls_the_sidecar(sidecar):
     """What an SDK reads from its environment is the sidecar's address and a key of its."""
     (app,) = sidecar.pod["containers"]
     env = {each["name"]: each for each in app["env"]}
-    listen = re.search(r'^listen = "(.*?)"', sidecar.toml, re.MULTILINE)[1]
+    (listen,) = re.findall(r'^listen = "(.*?)"', sidecar.toml, re.MULTILINE)
 
     assert listen == str(Server().listen)  # the pod's loopback: nobody else is on it
     assert env["OPENAI_BASE_URL"]["value"] == f"http://{listen}/api/v1"

@@ -83,7 +83,9 @@ def test_the_user_and_the_folders_can_be_made(tmp_path):
         ["systemd-sysusers", root, SYSTEMD / "lowproxy.sysusers"],
         ["systemd-tmpfiles", root, "--create", SYSTEMD / "lowproxy.tmpfiles"],
     ):
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(
+            list(map(str, command)), check=True, capture_output=True, timeout=60
+        )
 
     (user,) = re.findall(
         r"^(\w+):", (tmp_path / "etc/passwd").read_text(), re.MULTILINE
@@ -188,7 +190,7 @@ def allowed():
     """The system calls that the units leave: the last word on a call counts."""
     text = (SYSTEMD / SERVICES[0]).read_text()
     listed = analyze("syscall-filter", "--no-pager").stdout
-    groups = {}
+    groups: dict[str, list[str]] = {}
     for line in listed.splitlines():
         if line.startswith("@"):
             groups[line.strip()] = members = []
