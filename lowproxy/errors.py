@@ -120,6 +120,14 @@ class UnknownPathError(DownstreamError):
     code = "unknown_path"
 
 
+class UnknownGenerationError(DownstreamError):
+    """No record of that id, or it is another key's."""
+
+    status = 404
+    type = "not_found_error"
+    code = "generation_not_found"
+
+
 class MethodNotAllowedError(DownstreamError):
     """The path exists, the method does not."""
 
@@ -182,6 +190,14 @@ class OverloadedError(LowproxyError):
     status = 503
     type = "service_unavailable"
     code = "overloaded"
+
+
+class StoreAwayError(LowproxyError):
+    """What is asked for is in a store that does not answer now."""
+
+    status = 503
+    type = "service_unavailable"
+    code = "store_unavailable"
 
 
 # --- the upstream's side -----------------------------------------------------------------------

@@ -45,6 +45,8 @@ STATUSES = {
     "PermissionDeniedError": 403,
     "RateLimitedError": 429,
     "UnknownModelError": 404,
+    "StoreAwayError": 503,
+    "UnknownGenerationError": 404,
     "UnknownPathError": 404,
     "UnsupportedMediaTypeError": 415,
     "UpstreamCutError": 502,

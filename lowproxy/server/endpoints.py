@@ -8,6 +8,7 @@ import attrs
 from lowproxy.errors import MethodNotAllowedError, UnknownPathError
 from lowproxy.server.eco_pages import get_methodology, list_methodologies
 from lowproxy.server.exchange import Exchange
+from lowproxy.server.generation import get_generation
 from lowproxy.server.listing import get_model, list_models, list_providers
 from lowproxy.server.parts import Parts
 from lowproxy.server.proxy import chat_completions
@@ -31,6 +32,8 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/models": Endpoint("models", {"GET": list_models}),
     "/models/{id}": Endpoint("model", {"GET": get_model}),
     "/providers": Endpoint("providers", {"GET": list_providers}),
+    "/generation": Endpoint("generation", {"GET": get_generation}),
+    "/generation/{id}": Endpoint("generation", {"GET": get_generation}),
     "/eco/methodologies": Endpoint("methodologies", {"GET": list_methodologies}),
     "/eco/methodologies/{version}": Endpoint("methodology", {"GET": get_methodology}),
 }
@@ -44,14 +47,11 @@ NOT_YET = frozenset(
         "/anthropic/v1/messages",
         "/anthropic/v1/messages/count_tokens",
         "/route",
-        "/generation",
         "/credits",
         "/key",
         "/openapi.json",
     )
 )
-_NOT_YET_BELOW = ("/generation/",)
-
 
 _BY_PATH = {
     prefix + path: endpoint
@@ -80,7 +80,7 @@ def find(raw_path: str) -> Endpoint:
         endpoint = ENDPOINTS.get(inner) or _below(inner)
         if endpoint is not None:
             return endpoint
-        if inner in NOT_YET or inner.startswith(_NOT_YET_BELOW):
+        if inner in NOT_YET:
             raise UnknownPathError(f"{inner[:80]} is not served by this version")
     raise UnknownPathError(
         "no such path; the API is under /api/v1, for example POST /api/v1/chat/completions"

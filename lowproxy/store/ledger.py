@@ -10,9 +10,10 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import attrs
 import structlog
@@ -20,7 +21,7 @@ import structlog
 from lowproxy.core.record import UsageRecord
 from lowproxy.store import ledger_books as books
 from lowproxy.store.database import Database, StoreError, StoreRefusedError
-from lowproxy.store.ledger_rows import Rows, Values
+from lowproxy.store.ledger_rows import Rows, Values, named
 from lowproxy.store.ledger_spill import Spill, SpillFullError, read
 
 log = structlog.get_logger("lowproxy.ledger")
@@ -100,12 +101,20 @@ class Ledger:
         """Records that wait to be written."""
         return len(self._waiting)
 
-    def waiting(self, generation_id: str) -> UsageRecord | None:
-        """A record that is not in the database yet."""
+    def waiting(self, generation_id: str) -> Mapping[str, Any] | None:
+        """A record that is not in the database yet, as a row of it."""
         for each in (*self._waiting, *self._writing):
             if each.generation_id == generation_id:
-                return each
+                return named(Rows().of(each))
         return None
+
+    def find(self, generation_id: str, key_id: str) -> Mapping[str, Any] | None:
+        """A record of the database; on a connection of its own. Raises StoreError."""
+        database = self._terms.open()
+        try:
+            return books.find(database, generation_id, key_id)
+        finally:
+            database.close()
 
     def start(self) -> None:
         """Opens the database, and starts to write in a thread.

@@ -87,7 +87,9 @@ def test_a_record_is_found_while_it_waits(make):
     ledger = make()
     put(ledger, 1)
 
-    assert ledger.waiting("gen_000001") is not None
+    found = ledger.waiting("gen_000001")
+    assert found is not None
+    assert found["key_id"] == "alice"
     ledger.flush()
     assert ledger.waiting("gen_000001") is None
 
