@@ -224,6 +224,12 @@ class UpstreamUnreachableError(UpstreamError):
     code = "upstream_unreachable"
 
 
+class UpstreamRestingError(UpstreamUnreachableError):
+    """Every candidate has been failing, and one request at a time finds out whether that is over."""
+
+    code = "upstream_resting"
+
+
 class UpstreamTimeoutError(UpstreamError):
     """The upstream did not answer within the limit that the message names."""
 
@@ -244,6 +250,13 @@ class UpstreamStatusError(UpstreamError):
     """The upstream answered a status that is not the caller's to fix (5xx, 401, 3xx, ...)."""
 
     code = "upstream_status"
+
+
+class UpstreamCredentialError(UpstreamStatusError):
+    """The upstream refused our credential (401, 402, 403): another one may do."""
+
+    code = "upstream_credential"
+    renewed = False  # it has been replaced meanwhile: the same one is worth another try
 
 
 class UpstreamUnreadableError(UpstreamError):

@@ -124,7 +124,9 @@ def stages(parts: Parts) -> list[Stage]:
             lambda: large.rewritten(chosen.model.upstream_model, ask_usage=True),
         ),
         Stage(
-            "dress the request", "request", lambda: dialect.dress(small, chosen, fields)
+            "dress the request",
+            "request",
+            lambda: dialect.dress(small, chosen, None, fields),
         ),
         Stage("read the answer's head", "request", lambda: body_of(Head(answer_head))),
         Stage("chunk framing off, 280 B", "event", lambda: body.feed(framed)),

@@ -18,6 +18,7 @@ from lowproxy.config.rows import (
     Eco,
     EndpointRow,
     Grid,
+    Health,
     KeyRow,
     Log,
     ModelRow,
@@ -44,6 +45,7 @@ __all__ = [
     "EndpointRow",
     "FeedConfig",
     "FileSecret",
+    "Health",
     "KeyRow",
     "Listen",
     "Log",
@@ -74,6 +76,7 @@ class Config:
     server: Server = attrs.field(factory=Server)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     relay: Relay = attrs.field(factory=Relay)
+    health: Health = attrs.field(factory=Health)
     log: Log = attrs.field(factory=Log)
     eco: Eco = attrs.field(factory=Eco)
     feeds: tuple[FeedConfig, ...] = ()

@@ -116,7 +116,7 @@ def _endpoint(
     place: EndpointRow, provider: Provider, environ: Mapping[str, str]
 ) -> Endpoint:
     if place.api_key_env:
-        key = Secret(from_environ(place.api_key_env, environ))
+        key = Secret(from_environ(place.api_key_env, environ), place.api_key_env)
         provider = attrs.evolve(provider, credentials=(key,))
     return Endpoint(
         id=str(place.id),

@@ -28,7 +28,7 @@ class FileSecret(Secret):
         self._looked_at = clock()
         try:
             self._seen = self._stamp()
-            super().__init__(self._read())
+            super().__init__(self._read(), str(path))
         except OSError as exc:
             raise ValueError(f"cannot be read: {exc.strerror}") from exc
 
@@ -40,12 +40,20 @@ class FileSecret(Secret):
             self._refresh()
         return super().reveal()
 
+    def look_again(self) -> None:
+        """The file may have changed since the last look, however short ago that was."""
+        self._looked_at = self._clock()
+        self._refresh()
+
     def _refresh(self) -> None:
         try:
             stamp = self._stamp()
             if stamp != self._seen:
-                self._value = self._read()
+                value = self._read()
                 self._seen = stamp
+                if value != self._value:
+                    self._value = value
+                    self.version += 1
         except (OSError, ValueError):
             return  # keep what worked; the next look may find it whole
 
@@ -93,14 +101,14 @@ def credentials(
     named += [
         (f"api_key_envs[{i}]", name) for i, name in enumerate(row.api_key_envs or ())
     ]
-    values: list[str] = []
+    values: dict[str, str] = {}  # value -> the first name it has
     problems: list[str] = []
     for option, name in named:
         try:
-            values.append(from_environ(name, environ))
+            values.setdefault(from_environ(name, environ), name)
         except ValueError as exc:
             problems.append(f'.{option}: {exc} (api_key_env = "": no key is needed)')
-    secrets = [Secret(value) for value in dict.fromkeys(values)]
+    secrets = [Secret(value, name) for value, name in values.items()]
     if row.api_key_file:
         try:
             secrets.append(FileSecret(folder / row.api_key_file))

@@ -43,9 +43,11 @@ from lowproxy.config.values import (
     Zone,
     Zones,
 )
+from lowproxy.core.breaker import Limits
 
 _API = Listen("127.0.0.1", 8080)
 _ADMIN = Listen("127.0.0.1", 8081)
+_LIMITS = Limits()
 
 
 @attrs.frozen
@@ -67,6 +69,8 @@ class Timeouts:
     connect_s: Amount = 5.0
     first_byte_s: Amount = 120.0  # of a stream
     unary_s: Amount = 600.0  # a whole unary answer: models think for minutes
+    # All attempts of one request together: openai-python gives up after as long.
+    attempts_s: Amount = 600.0
     idle_s: Amount = 60.0  # between two reads of a stream
     total_s: Amount = 0.0
     drain_s: Amount = 30.0
@@ -89,6 +93,34 @@ class Relay:
     on_disconnect: OnDisconnect = "cancel"
     drain_limit_s: Positive = 30.0
     comment_every_s: Amount = 0.0
+
+
+@attrs.frozen
+class Health:
+    """`[health]`: when an upstream's model is taken to be in trouble, and what follows.
+
+    `failures` in a row, or `error_rate` of at least `min_requests` recent ones (each counts half after
+    `half_life_s`), let it rest: for `rest_s` others are asked first, then one request tries it. A credential
+    that was refused rests for `credential_rest_s`. A Retry-After is kept for `retry_after_max_s` at the most.
+    `max_attempts` is how often one request may be sent.
+    """
+
+    failures: Count = _LIMITS.failures
+    error_rate: Positive = _LIMITS.error_rate
+    min_requests: Count = _LIMITS.min_requests
+    half_life_s: Positive = _LIMITS.half_life_s
+    rest_s: Positive = _LIMITS.rest_s
+    credential_rest_s: Positive = _LIMITS.credential_rest_s
+    retry_after_max_s: Amount = _LIMITS.retry_after_max_s
+    # Enough to get past one bad region; each may take a connect time-out.
+    max_attempts: Count = 6
+
+    @property
+    def limits(self) -> Limits:
+        """What the breakers go by."""
+        own = attrs.asdict(self)
+        del own["max_attempts"]
+        return Limits(**own)
 
 
 @attrs.frozen
@@ -275,6 +307,7 @@ TABLES: dict[str, object] = {
     "server": Server,
     "timeouts": Timeouts,
     "relay": Relay,
+    "health": Health,
     "log": Log,
     "eco": Eco,
     "grid": Grid,

@@ -1,43 +1,283 @@
-"""Which endpoints have been failing, from what the traffic itself showed. No probes: they would cost tokens."""
+"""Who has been failing, who rests, and how long answers take, from what the traffic itself showed.
 
-import attrs
+No probes: they would cost tokens. Everything is kept per candidate id (endpoint and model), in memory, and
+fades within minutes. Time is an argument, in seconds on any one clock.
+"""
 
-# Three in a row is no longer chance; ten seconds is long for a caller and short for an outage.
-FAILURES = 3
-REST_S = 10.0
+from collections.abc import Sequence
+
+from lowproxy.core.breaker import Breaker, Limits
+from lowproxy.core.rotation import REFUSED, Credential, Rest, Rotation
+from lowproxy.core.upstreams import Candidate
+from lowproxy.core.vitals import CredentialHealth, HealthView, Latencies, Vitals
+from lowproxy.core.waits import Waits
+
+# How often medians are worked out, at the most.
+FRESH_S = 1.0
+
+_NOBODY: frozenset[str] = frozenset()
 
 
-@attrs.define
-class _Breaker:
-    failures: int = 0
-    rests_until: float = 0.0
-
-
-@attrs.define
 class Health:
-    """A breaker per candidate id (endpoint and model). Time is an argument, in seconds."""
+    """The vitals of every candidate that has been asked lately.
 
-    _breakers: dict[str, _Breaker] = attrs.field(factory=dict)
+    `began` is when a request went up. A request that is neither said to have worked nor to have failed has
+    to be said to be `abandoned`: it may be the one that others wait for.
+    """
 
-    def succeeded(self, candidate_id: str) -> None:
-        """An answer began: whatever was wrong is over."""
-        self._breakers.pop(candidate_id, None)
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        # Whose breaker is open, or who has a credential at rest.
+        self.troubled: dict[str, Vitals] = {}
+        self._known: dict[str, Vitals] = {}
+        self._resting = _NOBODY
+        self._resting_ends = float("-inf")
+        self._latencies = (Latencies(), Latencies())
+        self._latencies_end = float("-inf")
 
-    def failed(
-        self, candidate_id: str, now: float, rest_s: float | None = None
+    # --- what becomes of requests ----------------------------------------------------------
+
+    def answered(
+        self, candidate_id: str, credential: Credential, began: float, now: float
     ) -> None:
-        """An attempt failed; `rest_s` is the upstream's own Retry-After and rests it at once."""
-        breaker = self._breakers.setdefault(candidate_id, _Breaker())
-        breaker.failures += 1
-        if rest_s is None and breaker.failures >= FAILURES:
-            rest_s = REST_S
-        if rest_s is not None:  # a floor: nothing that follows makes it shorter
-            breaker.rests_until = max(breaker.rests_until, now + rest_s)
+        """A whole answer came."""
+        vitals = self._known.get(candidate_id) or self._meet(candidate_id)
+        if vitals.durations is None:
+            vitals.durations = Waits()
+        vitals.durations.note(now, now - began)
+        self._worked(candidate_id, vitals, credential, began, now)
+
+    def streaming(
+        self, candidate_id: str, credential: Credential, began: float, now: float
+    ) -> None:
+        """A stream began; `ended` or `failed` is to follow, unless the caller leaves."""
+        vitals = self._known.get(candidate_id) or self._meet(candidate_id)
+        if vitals.first_bytes is None:
+            vitals.first_bytes = Waits()
+        vitals.first_bytes.note(now, now - began)
+        vitals.heard_at = now
+        if self.troubled:
+            vitals.breaker.began(began, now)
+            self._settle(candidate_id, vitals, credential, began, now)
+
+    def ended(self, candidate_id: str, began: float, now: float) -> None:
+        """A stream came to its end as it should."""
+        vitals = self._known.get(candidate_id) or self._meet(candidate_id)
+        vitals.heard_at = now
+        if vitals.breaker.succeeded(began, now):
+            self._changed(candidate_id, vitals, now)
+
+    def worked(
+        self, candidate_id: str, credential: Credential, began: float, now: float
+    ) -> None:
+        """The upstream refused the request itself: it is well, and the wait says nothing of answers."""
+        vitals = self._known.get(candidate_id) or self._meet(candidate_id)
+        self._worked(candidate_id, vitals, credential, began, now)
+
+    def failed(self, candidate_id: str, began: float, now: float) -> None:
+        """No answer came, or one that was none, or it broke off."""
+        vitals = self._known.get(candidate_id) or self._meet(candidate_id)
+        vitals.heard_at = now
+        was_trial = vitals.end_trial(began)
+        if vitals.breaker.failed(began, now) or was_trial:
+            self._changed(candidate_id, vitals, now)
+
+    def rest(
+        self,
+        candidate: Candidate,
+        credential: Credential,
+        began: float,
+        now: float,
+        reason: str,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """The upstream will not have this credential for now; `reason` as in `Rest`.
+
+        With `retry_after_s` nobody asks with it before.
+        """
+        limits = self.limits
+        vitals = self._known.get(candidate.id) or self._meet(candidate.id)
+        vitals.heard_at = now
+        own_s = limits.credential_rest_s if reason == REFUSED else limits.rest_s
+        is_floor = retry_after_s is not None
+        rest_s = own_s if retry_after_s is None else retry_after_s
+        until = now + min(rest_s, max(own_s, limits.retry_after_max_s))
+        version = credential.version if credential is not None else 0
+        rest = Rest(until, now, reason, is_floor, version)
+        self._rotation(vitals, candidate).rest(credential, rest)
+        vitals.end_trial(began)
+        self._changed(candidate.id, vitals, now)
+
+    def abandoned(self, candidate_id: str, began: float, now: float) -> None:
+        """The caller left before anything was known."""
+        vitals = self.troubled.get(candidate_id)
+        if vitals is not None and vitals.end_trial(began):
+            self._changed(candidate_id, vitals, now)
+
+    # --- whom to ask -----------------------------------------------------------------------
 
     def resting(self, now: float) -> frozenset[str]:
         """Candidates that should be asked only when nobody else can serve."""
-        if not self._breakers:
-            return frozenset()
-        return frozenset(
-            id_ for id_, breaker in self._breakers.items() if breaker.rests_until > now
+        if not self.troubled:
+            return _NOBODY
+        if now >= self._resting_ends:
+            self._look(now)
+        return self._resting
+
+    def admits(self, candidate: Candidate, now: float) -> bool:
+        """Whether it may be asked before those that rest.
+
+        Of a candidate whose rest has ended this is said once, to the request that tries it.
+        """
+        vitals = self.troubled.get(candidate.id)
+        if vitals is None:
+            return True
+        if vitals.rests(now):
+            return False
+        if vitals.breaker.is_open:
+            self._begin_trial(vitals, now)
+        return True
+
+    def admits_last(self, candidate: Candidate, now: float) -> bool:
+        """Whether it may be asked though it rests, since nobody else can serve.
+
+        One request at a time, and never before a time that the upstream has named.
+        """
+        vitals = self.troubled.get(candidate.id)
+        if vitals is None:
+            return True
+        if self.rest_of(candidate, now) is not None or vitals.is_tried(now):
+            return False
+        self._begin_trial(vitals, now)
+        return True
+
+    def credential(
+        self, candidate: Candidate, now: float, tried: Sequence[Credential] = ()
+    ) -> Credential:
+        """Whose turn it is; where all rest, one that may be asked all the same.
+
+        Raises LookupError when all that do not rest have been `tried`.
+        """
+        credentials = candidate.endpoint.provider.credentials
+        if len(credentials) < 2 and not tried:
+            return credentials[0] if credentials else None
+        vitals = self._known.get(candidate.id) or self._meet(candidate.id)
+        rotation = self._rotation(vitals, candidate)
+        if not tried and rotation.all_rest(now):
+            return rotation.soonest(now)[0]
+        return rotation.next(now, tried)
+
+    def rest_of(self, candidate: Candidate, now: float) -> Rest | None:
+        """The rest that the upstream has asked for, where it holds for every credential."""
+        vitals = self.troubled.get(candidate.id)
+        if vitals is None or vitals.rotation is None:
+            return None
+        if not self._rotation(vitals, candidate).all_rest(now):
+            return None
+        rest = vitals.rotation.soonest(now)[1]
+        return rest if rest.is_floor else None
+
+    def latencies(self, now: float, *, streamed: bool = True) -> Latencies:
+        """Median seconds of the last minutes: to the first byte of streams, else of whole answers.
+
+        Worked out once a second at the most; the mapping is not changed afterwards.
+        """
+        if now >= self._latencies_end:
+            self._latencies_end = now + FRESH_S
+            self._forget(now)
+            known = self._known.items()
+            self._latencies = (
+                Latencies.of({id_: v.durations for id_, v in known}, now),
+                Latencies.of({id_: v.first_bytes for id_, v in known}, now),
+            )
+        return self._latencies[streamed]
+
+    def view(self, now: float) -> HealthView:
+        """Everything, for people and for metrics; nothing is changed by looking."""
+        candidates = {id_: v.seen(now) for id_, v in self._known.items()}
+        credentials = [
+            CredentialHealth(
+                id_, credential.name if credential else "", rest.reason, rest.until
+            )
+            for id_, vitals in self.troubled.items()
+            if vitals.rotation is not None
+            for credential, rest in vitals.rotation.rests(now).items()
+        ]
+        return HealthView(candidates, tuple(credentials))
+
+    # --- helpers ---------------------------------------------------------------------------
+
+    def _meet(self, candidate_id: str) -> Vitals:
+        vitals = self._known[candidate_id] = Vitals(self.limits)
+        return vitals
+
+    def _worked(
+        self,
+        candidate_id: str,
+        vitals: Vitals,
+        credential: Credential,
+        began: float,
+        now: float,
+    ) -> None:
+        vitals.heard_at = now
+        vitals.breaker.succeeded(began, now)
+        if self.troubled:
+            self._settle(candidate_id, vitals, credential, began, now)
+
+    def _settle(
+        self,
+        candidate_id: str,
+        vitals: Vitals,
+        credential: Credential,
+        began: float,
+        now: float,
+    ) -> None:
+        """An answer came while somebody is in trouble: perhaps this one."""
+        if candidate_id in self.troubled:
+            vitals.end_trial(began)
+            if vitals.rotation is not None:
+                vitals.rotation.worked(credential, began)
+            self._changed(candidate_id, vitals, now)
+
+    def _changed(self, candidate_id: str, vitals: Vitals, now: float) -> None:
+        if vitals.in_trouble(now):
+            self.troubled[candidate_id] = vitals
+        else:
+            self.troubled.pop(candidate_id, None)
+        self._resting_ends = float("-inf")
+
+    def _rotation(self, vitals: Vitals, candidate: Candidate) -> Rotation:
+        credentials = candidate.endpoint.provider.credentials
+        if vitals.rotation is None or not vitals.rotation.is_of(credentials):
+            vitals.rotation = Rotation(credentials)
+        return vitals.rotation
+
+    def _begin_trial(self, vitals: Vitals, now: float) -> None:
+        vitals.trial = now
+        self._resting_ends = float("-inf")
+
+    def _look(self, now: float) -> None:
+        """Who rests, until that may change; it is looked at every second in any case."""
+        for id_, vitals in list(self.troubled.items()):
+            if vitals.rotation is not None:
+                vitals.rotation.look_again()
+            over = now >= vitals.breaker.rests_until and vitals.breaker.is_forgotten(
+                now
+            )
+            if vitals.breaker.is_open and over:
+                vitals.breaker = Breaker(self.limits)
+            self._changed(id_, vitals, now)
+        self._resting = frozenset(
+            [id_ for id_, v in self.troubled.items() if v.rests(now)]
         )
+        changes = [v.changes_at(now) for v in self.troubled.values()]
+        self._resting_ends = min([now + FRESH_S, *changes])
+
+    def _forget(self, now: float) -> None:
+        """Candidates of which everything has faded: also those that are no more."""
+        faded_s = 5 * max(self.limits.half_life_s, 60.0)
+        self._known = {
+            id_: vitals
+            for id_, vitals in self._known.items()
+            if id_ in self.troubled or now - vitals.heard_at < faded_s
+        }

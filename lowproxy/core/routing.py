@@ -47,6 +47,10 @@ class RouteDecision:
         """The first to be tried."""
         return self.candidates[0]
 
+    def find(self, candidate_id: str) -> Candidate:
+        """The candidate of that id, which is among them."""
+        return next(c for c in self.candidates if c.id == candidate_id)
+
 
 class Memo:
     """The eligible candidates of recent questions about one pool.

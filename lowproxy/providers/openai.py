@@ -13,8 +13,10 @@ from lowproxy.core import splice
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.headers import UP, forwarded
 from lowproxy.core.parsing import loads
+from lowproxy.core.secret import Secret
 from lowproxy.core.upstreams import Candidate
 from lowproxy.errors import (
+    UpstreamCredentialError,
     UpstreamError,
     UpstreamRateLimitedError,
     UpstreamRefusedError,
@@ -24,6 +26,8 @@ from lowproxy.providers.provider import UpstreamRequest
 
 # The request itself was refused: the caller's to fix, in the upstream's words.
 _CALLERS = (400, 413, 415, 422)
+# Our credential was refused: unknown, without money, not allowed.
+_CREDENTIALS = (401, 402, 403)
 # How errors under status 200 say 429.
 _LIMITED = (429, "429", "rate_limit_exceeded")
 # An upstream's complaint is shown to the caller; a page of it is enough.
@@ -41,11 +45,15 @@ class OpenAI:
     """The dialect that needs no translation: bytes go through as they are."""
 
     def dress(
-        self, chat: ChatRequest, candidate: Candidate, fields: Mapping[str, str]
+        self,
+        chat: ChatRequest,
+        candidate: Candidate,
+        credential: Secret | None,
+        fields: Mapping[str, str],
     ) -> UpstreamRequest:
-        """The caller's body under the upstream's model name and credential."""
+        """The caller's body under the upstream's model name and a credential."""
         endpoint, provider = candidate.endpoint, candidate.endpoint.provider
-        token = provider.credentials[0].reveal() if provider.credentials else None
+        token = credential.reveal() if credential is not None else None
         pieces = chat.pieces(
             candidate.model.upstream_model, ask_usage=provider.stream_options
         )
@@ -71,8 +79,8 @@ class OpenAI:
         name = candidate.endpoint.id
         if status in _CALLERS:
             return UpstreamRefusedError(status, _error_object(body, candidate))
+        wait_s = retry_after_s(fields.get("retry-after"), now)
         if status == 429:
-            wait_s = retry_after_s(fields.get("retry-after"), now)
             error = _error_object(body, candidate)["error"]
             reason = error.get("message") if isinstance(error, dict) else None
             if reason in (None, _NO_REASON):
@@ -80,7 +88,9 @@ class OpenAI:
             return UpstreamRateLimitedError(
                 str(reason)[:_MAX_MESSAGE], retry_after_s=wait_s
             )
-        return UpstreamStatusError(f"{name} answered {status}")
+        if status in _CREDENTIALS:
+            return UpstreamCredentialError(f"{name} answered {status}")
+        return UpstreamStatusError(f"{name} answered {status}", retry_after_s=wait_s)
 
     def failure_within(
         self, candidate: Candidate, answer: Mapping[str, Any]

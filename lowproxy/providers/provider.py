@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import attrs
 
 from lowproxy.core.chat import ChatRequest
+from lowproxy.core.secret import Secret
 from lowproxy.core.upstreams import Candidate
 from lowproxy.errors import UpstreamError
 
@@ -36,9 +37,16 @@ class Dialect(Protocol):
     """A way to speak to upstreams. Pure: values in, values out."""
 
     def dress(
-        self, chat: ChatRequest, candidate: Candidate, fields: Mapping[str, str]
+        self,
+        chat: ChatRequest,
+        candidate: Candidate,
+        credential: Secret | None,
+        fields: Mapping[str, str],
     ) -> UpstreamRequest:
-        """The request for one candidate; `fields` are the caller's header fields."""
+        """The request for one candidate; `fields` are the caller's header fields.
+
+        `credential` is one of the provider's, None where it wants none.
+        """
 
     def failure(
         self,

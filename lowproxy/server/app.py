@@ -91,7 +91,7 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
         running_client = CLIENTS[config.relay.upstream_client]
         client = await stack.enter_async_context(running_client(config.timeouts))
         scales = make_scales(config)
-        health = Health()
+        health = Health(config.health.limits)
         relaying = config.relay
         aftermath = Aftermath(relaying.on_disconnect, relaying.drain_limit_s)
         stack.push_async_callback(aftermath.close)
@@ -101,13 +101,7 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
             pool=build_pool(catalogue, scales.typical, config.auto.models),
             memo=Memo(),
             health=health,
-            dispatch=Dispatch(
-                client,
-                health,
-                Watch(config.timeouts.first_byte_s),
-                Watch(config.timeouts.unary_s),
-                time.monotonic,
-            ),
+            dispatch=Dispatch.make(client, health, config, time.monotonic),
             scales=scales,
             metrics=metrics,
             pick=pick,

@@ -36,8 +36,10 @@ def _wasted(parts: Parts, exchange: Exchange) -> tuple[float, float] | None:
     decision = exchange.decision
     if decision is None or all(tried.wasted is None for tried in exchange.attempts):
         return None
-    pairs = zip(decision.candidates, exchange.attempts, strict=False)
-    return wasted(parts.scales.weigh(c, tried.wasted) for c, tried in pairs)
+    return wasted(
+        parts.scales.weigh(decision.find(tried.candidate), tried.wasted)
+        for tried in exchange.attempts
+    )
 
 
 def access_facts(record: UsageRecord) -> dict[str, Any]:

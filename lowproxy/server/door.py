@@ -62,7 +62,8 @@ async def _serve(parts: Parts, request: Request, exchange: Exchange) -> Reply:
     exchange.key = parts.keys.identify(bearer(request.headers), exchange.created_at)
     if parts.draining:
         raise OverloadedError("this gateway is shutting down", retry_after_s=1)
-    if parts.metrics.open_requests > parts.config.server.max_requests:
+    open_requests = parts.metrics.open_requests + len(parts.aftermath)
+    if open_requests > parts.config.server.max_requests:
         raise OverloadedError("server.max_requests are being served", retry_after_s=1)
     return await handle(parts, request, exchange)
 

@@ -86,6 +86,15 @@ class Exchange:
         self.decision = decision
         self.candidate = decision.chosen
 
+    def answered(self) -> None:
+        """The attempts are over: the last one's candidate is who served."""
+        decision, candidate = self.decision, self.candidate
+        if not self.attempts or decision is None or candidate is None:
+            return
+        last = self.attempts[-1].candidate
+        if last != candidate.id:
+            self.candidate = decision.find(last)
+
     def heard(self, reading: Reading) -> None:
         """The upstream told its energy; an impact that was made before has to be made again."""
         self.reading = reading

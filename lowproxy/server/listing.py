@@ -10,6 +10,7 @@ from lowproxy.core.aliases import meant
 from lowproxy.core.eco_block import six
 from lowproxy.core.grid_reading import moment
 from lowproxy.core.upstreams import PSEUDO_MODELS, Candidate, region_matches
+from lowproxy.core.vitals import CandidateHealth
 from lowproxy.errors import UnknownModelError
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
@@ -59,6 +60,7 @@ async def get_model(parts: Parts, request: Request, exchange: Exchange) -> Reply
 async def list_providers(parts: Parts, request: Request, exchange: Exchange) -> Reply:
     """`GET /providers`: upstreams, where they serve, their health, the grid there."""
     resting = parts.health.resting(exchange.began)
+    seen = parts.health.view(exchange.began).candidates
     rows: dict[str, dict[str, Any]] = {}
     places: dict[str, dict[str, Any]] = {}
     for candidates in parts.pool.by_model.values():
@@ -72,6 +74,9 @@ async def list_providers(parts: Parts, request: Request, exchange: Exchange) -> 
                 provider["endpoints"].append(place)
             place["models"] += 1
             place["resting_models"] += candidate.id in resting
+            if candidate.id in seen:
+                health = _health(seen[candidate.id], exchange.began)
+                place["health"].append({"model": candidate.model.id, **health})
     for provider in rows.values():
         regions = {place["region"] for place in provider["endpoints"]}
         provider["regions"] = sorted(regions)
@@ -99,7 +104,21 @@ def _place(parts: Parts, candidate: Candidate) -> dict[str, Any]:
         "grid": reading,
         "models": 0,
         "resting_models": 0,
+        "health": [],  # of the models that were asked for lately
     }
+
+
+def _health(seen: CandidateHealth, now: float) -> dict[str, Any]:
+    told: dict[str, Any] = {"state": seen.state, "failures": seen.failures}
+    if seen.error_rate is not None:
+        told["error_rate"] = round(seen.error_rate, 3)
+    if seen.first_byte_s is not None:
+        told["first_byte_s"] = six(seen.first_byte_s)
+    if seen.duration_s is not None:
+        told["duration_s"] = six(seen.duration_s)
+    if seen.resting_until is not None:
+        told["rests_for_s"] = round(max(0.0, seen.resting_until - now), 1)
+    return told
 
 
 def _allowed(key: ApiKey | None, candidates: tuple[Candidate, ...]) -> list[Candidate]:

@@ -58,8 +58,7 @@ async def open_answer(
         task = asyncio.create_task(work, name=f"open {exchange.generation_id}")
         return await _wait(parts, request, task, exchange, every_s)
     finally:
-        if exchange.attempts:  # one per candidate, in order: the last is who answered
-            exchange.candidate = decision.candidates[len(exchange.attempts) - 1]
+        exchange.answered()
 
 
 async def _wait(

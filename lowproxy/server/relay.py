@@ -113,7 +113,7 @@ async def relay(
     parts.metrics.open_streams += 1
     kept = False
     try:
-        last = await _pump(stream, sink, tail, exchange, stream.first)
+        last = await _pump(parts, stream, sink, tail, exchange, stream.first)
         if exchange.first_byte is None:
             exchange.first_byte = time.monotonic()
         return await caller.finish(last)
@@ -138,6 +138,7 @@ async def relay(
 
 
 async def _pump(
+    parts: Parts,
     stream: Stream,
     sink: Relay | _Reader,
     tail: TailRewriter,
@@ -151,24 +152,39 @@ async def _pump(
             sink.write(first)
         await stream.answer.pump(sink)
     except _Over:
+        _report(parts, stream, well=False)
         return b""
     except UpstreamError as exc:
         failure = exc
     else:
         last = tail.close()
         if not tail.truncated:
+            # What cannot be read passes, but a stream that never says that it is done was none.
+            broken = tail.error is not None or (tail.unreadable and not tail.done)
+            _report(parts, stream, well=not broken)
             return last
         name = stream.candidate.endpoint.id
         failure = UpstreamCutError(f"{name}: the stream ended within an event")
+    _report(parts, stream, well=False)
     exchange.failed(failure, stream.answer.status)
     return tail.fail(failure.body())
+
+
+def _report(parts: Parts, stream: Stream, *, well: bool) -> None:
+    """How the stream went, for the health of who sent it; a caller who leaves says nothing of that."""
+    now, name = time.monotonic(), stream.candidate.id
+    total_s = parts.config.timeouts.total_s
+    if well:
+        parts.health.ended(name, stream.began, now)
+    elif not 0 < total_s <= now - stream.began:  # else the limit was ours
+        parts.health.failed(name, stream.began, now)
 
 
 async def _read_on(
     parts: Parts, stream: Stream, tail: TailRewriter, exchange: Exchange
 ) -> None:
     try:
-        await _pump(stream, _Reader(tail), tail, exchange)
+        await _pump(parts, stream, _Reader(tail), tail, exchange)
     finally:
         exchange.outcome = "partial"
         _note(stream, tail, exchange)

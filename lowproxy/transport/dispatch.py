@@ -1,49 +1,40 @@
 """Try the candidates in order until one answers; after its first event nothing is retried.
 
-What counts as an answer is decided here, before a byte has gone to the caller: a whole body that can be
-read, or a stream whose first event is not an error.
+All attempts of a request share one deadline, and each is made afresh, header fields and credential included.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
+import structlog
 
+from lowproxy.config import Config
 from lowproxy.core.chat import ChatRequest
-from lowproxy.core.headers import media_type
 from lowproxy.core.health import Health
-from lowproxy.core.parsing import loads
+from lowproxy.core.rotation import BUSY, LIMITED, REFUSED, Rest
 from lowproxy.core.routing import RouteDecision
-from lowproxy.core.sse import Cutter, payload
+from lowproxy.core.secret import Secret
 from lowproxy.core.upstreams import Candidate
 from lowproxy.core.usage import Usage
 from lowproxy.errors import (
-    UpstreamCutError,
+    UpstreamCredentialError,
     UpstreamError,
     UpstreamRateLimitedError,
     UpstreamRefusedError,
+    UpstreamRestingError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
-    UpstreamUnreadableError,
 )
 from lowproxy.providers import DIALECTS
-from lowproxy.transport.answer import Answer, Client
-from lowproxy.transport.run import in_task
-from lowproxy.transport.watch import Watch
+from lowproxy.providers.provider import UpstreamRequest
+from lowproxy.transport.answer import Client
+from lowproxy.transport.verdict import Stream, Whole, read
+from lowproxy.transport.watch import Once, Watch
 
-# Enough to get past one bad region; each attempt may take a connect time-out.
-MAX_ATTEMPTS = 6
-# A unary answer is held whole, since `lowrouter` goes into it; decoded, so a compressed bomb ends here too.
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-# Of an answer that is an error, more than this is not an explanation.
-MAX_ERROR_BYTES = 64 * 1024
-# A first event beyond this is no error object: it is passed on as it comes.
-MAX_OPENING_BYTES = 256 * 1024
-# How long comments alone (a provider's heartbeat) may wait for the event that decides: longer, and the
-# caller needs them to keep its own connection alive.
-COMMENT_HOLD_S = 1.0
+__all__ = ["Attempt", "Dispatch", "Stream", "Whole", "most_telling"]
+
+log = structlog.get_logger("lowproxy.dispatch")
 
 
 @attrs.frozen(slots=False)
@@ -56,34 +47,45 @@ class Attempt:
     wasted: Usage | None = None  # tokens of an answer that failed, where it told them
 
 
-@attrs.frozen(slots=False)
-class Whole:
-    """A unary answer: `body` is JSON and `parsed` is what it says."""
-
-    candidate: Candidate
-    answer: Answer
-    body: bytes = attrs.field(repr=False)
-    parsed: dict[str, Any] = attrs.field(repr=False)
-
-
-@attrs.frozen
-class Stream:
-    """A stream that has begun: `first` holds what has been read of it."""
-
-    candidate: Candidate
-    answer: Answer
-    first: bytes = attrs.field(repr=False)
-
-
 @attrs.frozen
 class Dispatch:
-    """Sends requests up. `now` is the loop's clock in seconds."""
+    """Sends requests up. `now` is the loop's clock in seconds.
+
+    One request has `attempts_s` for all its attempts (0: no limit), `max_attempts` of them at the most. The
+    watches hold the limit of one attempt.
+    """
 
     client: Client
     health: Health
     first_byte: Watch
     unary: Watch
     now: Callable[[], float]
+    max_attempts: int = 6
+    attempts_s: float = 0.0
+    # Credentials that were refused and complained of: provider, name, version.
+    refused: set[tuple[str, str, int]] = attrs.field(factory=set)
+
+    @classmethod
+    def make(
+        cls, client: Client, health: Health, config: Config, now: Callable[[], float]
+    ) -> "Dispatch":
+        """As configured."""
+        times, limit_s = config.timeouts, config.timeouts.attempts_s
+
+        def watch(own_s: float, option: str) -> Watch:
+            if limit_s and not 0 < own_s <= limit_s:
+                return Watch(limit_s, "attempts_s")
+            return Watch(own_s, option)
+
+        return cls(
+            client,
+            health,
+            watch(times.first_byte_s, "first_byte_s"),
+            watch(times.unary_s, "unary_s"),
+            now,
+            config.health.max_attempts,
+            limit_s,
+        )
 
     async def open(
         self,
@@ -92,82 +94,152 @@ class Dispatch:
         fields: Mapping[str, str],
         attempts: list[Attempt],
     ) -> Whole | Stream:
-        """The first candidate's answer that is one. Adds to `attempts` as it goes, one per candidate.
+        """The first candidate's answer that is one. Adds to `attempts` as it goes, one per request sent.
 
         Raises the UpstreamError that tells the caller most when no candidate is left.
         """
         failures: list[UpstreamError] = []
-        for candidate in decision.candidates[:MAX_ATTEMPTS]:
-            began = self.now()
+        health = self.health
+        began = at = self.now()
+        watch = self.first_byte if chat.stream else self.unary
+        for candidate, credential in self._turns(decision.candidates, failures):
+            if attempts:
+                at = self.now()
+                left_s = self.attempts_s - (at - began) if self.attempts_s else None
+                if len(attempts) >= self.max_attempts or (left_s or 1) <= 0:
+                    health.abandoned(candidate.id, at, at)
+                    break
+                if left_s is not None and left_s < watch.limit_s:
+                    watch = Once(left_s, "attempts_s")
+            dialect = DIALECTS[candidate.endpoint.provider.dialect]
+            request = dialect.dress(chat, candidate, credential, fields)
             try:
-                opened = await self._attempt(candidate, chat, fields)
+                opened = await self._attempt(candidate, request, chat, watch, at)
             except UpstreamError as failure:
-                took_s, wasted = self.now() - began, Usage.read(failure.usage)
-                attempts.append(Attempt(candidate.id, failure.code, took_s, wasted))
+                now = self.now()
+                wasted = Usage.read(failure.usage)
+                attempts.append(Attempt(candidate.id, failure.code, now - at, wasted))
                 if isinstance(failure, UpstreamRefusedError):
+                    health.worked(candidate.id, credential, at, now)
                     raise
-                self.health.failed(candidate.id, self.now(), failure.retry_after_s)
+                if isinstance(failure, UpstreamCredentialError) and credential:
+                    credential.look_again()
+                    again = dialect.dress(chat, candidate, credential, fields)
+                    failure.renewed = again.fixed != request.fixed
+                self._learn(candidate, credential, failure, at, now)
                 failures.append(failure)
             except asyncio.CancelledError:
-                attempts.append(Attempt(candidate.id, "abandoned", self.now() - began))
+                now = self.now()
+                attempts.append(Attempt(candidate.id, "abandoned", now - at))
+                health.abandoned(candidate.id, at, now)
                 raise
             else:
-                attempts.append(Attempt(candidate.id, "ok", self.now() - began))
-                self.health.succeeded(candidate.id)
+                now = self.now()
+                attempts.append(Attempt(candidate.id, "ok", now - at))
+                if isinstance(opened, Stream):
+                    health.streaming(candidate.id, credential, at, now)
+                else:
+                    health.answered(candidate.id, credential, at, now)
                 return opened
         raise most_telling(failures)
 
+    def _turns(
+        self, candidates: Sequence[Candidate], failures: list[UpstreamError]
+    ) -> Iterator[tuple[Candidate, Secret | None]]:
+        """Whom to ask next, and with what, as long as nobody has answered.
+
+        In the order of the decision; who rests comes last, and may not be asked at all: what to tell of that
+        is added to `failures`, to which the caller adds its own.
+        """
+        health, later = self.health, []
+        for candidate in candidates:
+            if not health.troubled or health.admits(candidate, self.now()):
+                yield from self._credentials(candidate, failures)
+            else:
+                later.append(candidate)
+        for candidate in later:
+            now = self.now()
+            if health.admits_last(candidate, now):
+                yield from self._credentials(candidate, failures)
+            else:
+                failures.append(
+                    _resting(candidate, health.rest_of(candidate, now), now)
+                )
+
+    def _credentials(
+        self, candidate: Candidate, failures: list[UpstreamError]
+    ) -> Iterator[tuple[Candidate, Secret | None]]:
+        """One candidate with one credential after the other, as long as these are what is refused."""
+        tried: list[Secret | None] = []
+        while True:
+            try:
+                credential = self.health.credential(candidate, self.now(), tried)
+            except LookupError:
+                return
+            yield candidate, credential
+            match failures[-1]:
+                case UpstreamCredentialError(renewed=True):
+                    continue
+                case UpstreamCredentialError() | UpstreamRateLimitedError():
+                    tried.append(credential)
+                case _:
+                    return
+
+    def _learn(
+        self,
+        candidate: Candidate,
+        credential: Secret | None,
+        failure: UpstreamError,
+        began: float,
+        now: float,
+    ) -> None:
+        """What a failure says of the candidate, and of the credential that was used."""
+        health, wait_s = self.health, failure.retry_after_s
+        if isinstance(failure, UpstreamRateLimitedError):
+            health.rest(candidate, credential, began, now, LIMITED, wait_s)
+        elif isinstance(failure, UpstreamCredentialError):
+            if not failure.renewed:
+                health.rest(candidate, credential, began, now, REFUSED, wait_s)
+                self._complain(candidate, credential)
+        else:
+            health.failed(candidate.id, began, now)
+            if wait_s is not None:
+                health.rest(candidate, credential, began, now, BUSY, wait_s)
+
+    def _complain(self, candidate: Candidate, credential: Secret | None) -> None:
+        """Once per credential: it is the operator's to mend. It is named by where it comes from."""
+        name = credential.name if credential is not None else ""
+        version = credential.version if credential is not None else 0
+        provider = candidate.endpoint.provider.id
+        if (provider, name, version) not in self.refused:
+            self.refused.add((provider, name, version))
+            log.warning(
+                "upstream.credential_refused",
+                provider=provider,
+                endpoint=candidate.endpoint.id,
+                credential=name or None,
+            )
+
     async def _attempt(
-        self, candidate: Candidate, chat: ChatRequest, fields: Mapping[str, str]
+        self,
+        candidate: Candidate,
+        request: UpstreamRequest,
+        chat: ChatRequest,
+        watch: Watch,
+        began: float,
     ) -> Whole | Stream:
-        dialect = DIALECTS[candidate.endpoint.provider.dialect]
-        request = dialect.dress(chat, candidate, fields)
-        watch = self.first_byte if chat.stream else self.unary
         try:
             with watch.guard():
                 answer = await self.client.send(request)
                 try:
-                    return await self._read(candidate, chat, answer)
+                    return await read(candidate, chat, answer, began)
                 except BaseException:
                     answer.close()
                     raise
         except TimeoutError:
-            option = "first_byte_s" if chat.stream else "unary_s"
             raise UpstreamTimeoutError(
-                f"{candidate.endpoint.id}: no answer within {option} ({watch.limit_s:g} s)"
+                f"{candidate.endpoint.id}: no answer within {watch.option} ({watch.limit_s:g} s)"
             ) from None
-
-    async def _read(
-        self, candidate: Candidate, chat: ChatRequest, answer: Answer
-    ) -> Whole | Stream:
-        dialect = DIALECTS[candidate.endpoint.provider.dialect]
-        if not 200 <= answer.status < 300:
-            body = await _body(answer, MAX_ERROR_BYTES)
-            failure = dialect.failure(
-                candidate, answer.status, answer.fields, body or b"", datetime.now(UTC)
-            )
-            raise _with_usage(failure, _object(body))
-        kind = media_type(answer.fields)
-        if kind == "text/event-stream" or (chat.stream and "json" not in kind):
-            first, event = await _opening(answer)
-            if event is not None and (
-                fault := dialect.failure_within(candidate, event)
-            ):
-                raise _with_usage(fault, event)
-            if not first:
-                raise UpstreamCutError(
-                    f"{candidate.endpoint.id}: the stream ended before its first event"
-                )
-            return Stream(candidate, answer, first)
-        body = await _body(answer, MAX_ANSWER_BYTES)
-        parsed = _object(body)
-        if body is None or parsed is None:
-            raise UpstreamUnreadableError(
-                f"{candidate.endpoint.id}: the answer is not a JSON object"
-            )
-        if fault := dialect.failure_within(candidate, parsed):
-            raise _with_usage(fault, parsed)
-        return Whole(candidate, answer, body, parsed)
 
 
 def most_telling(failures: list[UpstreamError]) -> UpstreamError:
@@ -187,62 +259,12 @@ def most_telling(failures: list[UpstreamError]) -> UpstreamError:
     )
 
 
-def _with_usage(failure: UpstreamError, said: dict[str, Any] | None) -> UpstreamError:
-    failure.usage = said.get("usage") if said else None
-    return failure
-
-
-async def _body(answer: Answer, limit: int) -> bytes | None:
-    """The whole body, None where it is over the limit."""
-    parts, size = [], 0
-    while data := await answer.more():
-        parts.append(data)
-        size += len(data)
-        if size > limit:
-            answer.close()
-            return None
-    return b"".join(parts)
-
-
-async def _opening(answer: Answer) -> tuple[bytes, dict[str, Any] | None]:
-    """What came up to the first event, and that event parsed; None where it cannot be, or has to wait."""
-    cutter = Cutter()
-    parts = [await answer.more()]
-    is_event, event = _first_event(cutter, parts[0])
-    if is_event or not parts[0]:
-        return parts[0], event
-    await (
-        in_task()
-    )  # only a first event in pieces, or behind comments, needs a timer of its own
-    deadline: asyncio.Timeout | None = None
-    try:
-        async with asyncio.timeout(None) as deadline:
-            while not is_event and (size := sum(map(len, parts))) < MAX_OPENING_BYTES:
-                if deadline.when() is None and size > cutter.pending:  # a comment
-                    now = asyncio.get_running_loop().time()
-                    deadline.reschedule(now + COMMENT_HOLD_S)
-                parts.append(await answer.more())
-                if not parts[-1]:
-                    break
-                is_event, event = _first_event(cutter, parts[-1])
-    except TimeoutError:
-        if deadline is None or not deadline.expired():
-            raise
-    return b"".join(parts), event
-
-
-def _first_event(cutter: Cutter, data: bytes) -> tuple[bool, dict[str, Any] | None]:
-    """Whether `data` completes an event that is no comment, and the event parsed."""
-    for event in cutter.feed(data):
-        body = payload(event)
-        if body is not None:
-            return True, _object(body)
-    return False, None
-
-
-def _object(body: bytes | None) -> dict[str, Any] | None:
-    try:
-        value = loads(body) if body is not None else None
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+def _resting(candidate: Candidate, rest: Rest | None, now: float) -> UpstreamError:
+    """Why it was not asked: the upstream has said when to come back, or somebody is asking already."""
+    name = candidate.endpoint.id
+    if rest is None:
+        text = f"{name}: it has been failing, and is being tried again"
+        return UpstreamRestingError(text, retry_after_s=1.0)
+    text, wait_s = f"{name}: it asked to be left alone for now", rest.until - now
+    kind = UpstreamRateLimitedError if rest.reason == LIMITED else UpstreamRestingError
+    return kind(text, retry_after_s=wait_s)

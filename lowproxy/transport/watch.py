@@ -12,12 +12,13 @@ from lowproxy.transport.run import Cancellable, current_cancellable
 
 
 class Watch:
-    """Makes guards of `limit_s` seconds; 0 is no limit."""
+    """Makes guards of `limit_s` seconds, as `option` says; 0 is no limit."""
 
-    __slots__ = ("_guards", "_loop", "_timer", "limit_s")
+    __slots__ = ("_guards", "_loop", "_timer", "limit_s", "option")
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, option: str = "") -> None:
         self.limit_s = limit_s
+        self.option = option
         self._loop = asyncio.get_running_loop()
         self._guards: dict[Guard, None] = {}  # oldest first
         self._timer: asyncio.TimerHandle | None = None
@@ -53,6 +54,17 @@ class Watch:
                 return
             del self._guards[guard]
             guard.expire()
+
+
+class Once(Watch):
+    """For one wait of its own length: its timer ends with it."""
+
+    __slots__ = ()
+
+    def end(self, guard: "Guard") -> None:
+        """The wait is over, and nobody needs the timer."""
+        super().end(guard)
+        self.close()
 
 
 class Guard:

@@ -43,6 +43,7 @@ def test_without_a_file_the_defaults_of_the_contract_hold():
         "connect_s": 5,
         "first_byte_s": 120,
         "unary_s": 600,
+        "attempts_s": 600,
         "idle_s": 60,
         "total_s": 0,
         "drain_s": 30,

@@ -37,7 +37,9 @@ def candidate(*credentials, stream_options=True, **quirks):
 def dress(*, stream=False, to=None, **fields):
     body = {"model": "acme/small", "messages": [{"content": "hi"}], "stream": stream}
     chat = ChatRequest.parse(json.dumps({**body, "route": {"region": "eu"}}).encode())
-    return OpenAI().dress(chat, to or candidate(CANARY), CIMultiDict(fields))
+    to = to or candidate(CANARY)
+    credential = next(iter(to.endpoint.provider.credentials), None)
+    return OpenAI().dress(chat, to, credential, CIMultiDict(fields))
 
 
 def answered(status, body=b"", **fields):
@@ -102,7 +104,7 @@ def test_members_that_the_provider_does_not_know():
         b'{"model":"acme/small","store":true,"max_completion_tokens": 9007199254740993,'
         b'"messages":[{"content":"\\"store\\" \\u00e9"}]}'
     )
-    request = OpenAI().dress(ChatRequest.parse(body), quirky, CIMultiDict())
+    request = OpenAI().dress(ChatRequest.parse(body), quirky, None, CIMultiDict())
 
     assert request.body == (
         b'{"model":"small-2026","max_tokens":9007199254740993,'

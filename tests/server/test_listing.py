@@ -147,7 +147,9 @@ async def test_what_is_listed_can_be_asked(serve, upstream):
 async def test_providers(serve, upstream, other):
     """Each with its places: region, grid zone with its reading, and who is resting."""
     gateway = await serve(
-        upstream, Place(other, region="us-east", zone="US-MIDA-PJM"), extra=ROWS
+        upstream,
+        Place(other, region="us-east", zone="US-MIDA-PJM"),
+        extra=ROWS + "[health]\nfailures = 3",
     )
     status, answer = await got(gateway, "/v1/providers")
     assert status == 200
@@ -167,7 +169,15 @@ async def test_providers(serve, upstream, other):
         async with gateway.caller() as caller:
             await (await caller.post(CHAT, ask())).rest()
     _, answer = await got(gateway, "/v1/providers")
-    assert answer["data"][0]["endpoints"][0]["resting_models"] == 1
+    place = answer["data"][0]["endpoints"][0]
+    assert place["resting_models"] == 1
+    (health,) = place["health"]
+    assert (health["model"], health["state"]) == (MODEL, "open")
+    assert (health["failures"], health["error_rate"]) == (3, 1)
+    assert 0 < health["rests_for_s"] <= 10
+    (health,) = answer["data"][1]["endpoints"][0]["health"]
+    assert (health["state"], health["failures"]) == ("closed", 0)
+    assert health["duration_s"] > 0
 
 
 async def test_lists_are_in_the_books(serve, upstream):

@@ -135,7 +135,7 @@ async def test_a_bug_behind_a_comment(serve, upstream, monkeypatch):
     async with gateway.caller() as caller:
         reply = await caller.post(CHAT, asking())
         await reply.event()
-        monkeypatch.setattr("lowproxy.transport.dispatch._opening", broken)
+        monkeypatch.setattr("lowproxy.transport.verdict._opening", broken)
         gate.set()
         with pytest.raises(ConnectionError):
             rest = await reply.rest()

@@ -10,7 +10,7 @@ import pytest
 
 from lowproxy.core.keys import hash_key
 from lowproxy.server import proxy
-from lowproxy.transport import dispatch
+from lowproxy.transport import verdict
 from tests.fakes import Answer, openai_completion, sse, usage_chunk
 from tests.gateway import CHAT, Place, ask, asking, provider_key
 
@@ -282,7 +282,7 @@ async def test_a_bomb_from_an_upstream(serve, upstream, other):
 
 async def test_an_endless_answer(serve, upstream, other, monkeypatch):
     """A body without an end is given up at the limit, and its connection is closed."""
-    monkeypatch.setattr(dispatch, "MAX_ANSWER_BYTES", 1 << 20)
+    monkeypatch.setattr(verdict, "MAX_ANSWER_BYTES", 1 << 20)
     written = []
 
     async def endless(seen, wire):
@@ -542,6 +542,7 @@ async def test_what_the_caller_is_told_when_all_have_failed(serve, upstream, oth
 
     upstream.script = [Answer.of({}, 429)]
     other.script = [Answer.of({}, 500)]
+    gateway = await serve(upstream, other)
     told = await gateway.chat()
     assert told.status == 502
     assert told.error["type"] == "upstream_error"
@@ -631,9 +632,9 @@ async def test_a_refusal_names_who_refused(serve, upstream, other):
 
 
 async def test_a_failing_candidate_is_asked_last(serve, upstream, other):
-    """After three failures in a row the other one is asked first."""
+    """After a few failures in a row the other one is asked first."""
     upstream.on_request = _status(500)
-    gateway = await serve(upstream, other)
+    gateway = await serve(upstream, other, extra="[health]\nfailures = 3")
     for _ in range(3):
         await gateway.chat()
     assert upstream.requests.count == 3

@@ -5,102 +5,32 @@ from typing import Any
 
 import attrs
 import pytest
+import structlog
 
+from lowproxy.config import Config, Timeouts
+from lowproxy.config import Health as HealthOptions
+from lowproxy.config.credentials import FileSecret
+from lowproxy.core.breaker import Limits
 from lowproxy.core.chat import ChatRequest
-from lowproxy.core.health import FAILURES, Health
-from lowproxy.core.routing import RouteDecision
-from lowproxy.core.upstreams import Candidate, Endpoint, Model, Provider
+from lowproxy.core.health import Health
+from lowproxy.core.secret import Secret
+from lowproxy.core.upstreams import Provider
 from lowproxy.errors import (
+    UpstreamCredentialError,
     UpstreamCutError,
     UpstreamError,
     UpstreamRateLimitedError,
     UpstreamRefusedError,
+    UpstreamRestingError,
     UpstreamStatusError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
-    UpstreamUnreadableError,
 )
-from lowproxy.transport import dispatch
 from lowproxy.transport.dispatch import Attempt, Dispatch, Stream, Whole, most_telling
 from lowproxy.transport.watch import Watch
 from tests.fakes import Clock
 from tests.gateway import settled
-
-BODY = b'{"model":"m","messages":[{}],"stream":%s}'
-EVENT = b'data: {"choices":[{"delta":{}}]}\n\n'
-JSON = {"content-type": "application/json"}
-SSE = {"content-type": "text/event-stream"}
-
-
-@attrs.define
-class Scripted:
-    """An answer whose body is a list of reads; an exception among them is raised."""
-
-    reads: list[Any]
-    status: int = 200
-    fields: dict[str, str] = attrs.field(factory=lambda: JSON)
-    closed: bool = False
-
-    async def more(self):
-        if not self.reads:
-            return b""
-        read = self.reads.pop(0)
-        if isinstance(read, asyncio.Event):
-            await read.wait()
-            return await self.more()
-        if isinstance(read, Exception):
-            raise read
-        return read
-
-    def close(self):
-        self.closed = True
-
-
-class Client:
-    """Gives out answers, or raises them."""
-
-    def __init__(self, *answers):
-        self.answers = list(answers)
-        self.asked = []
-
-    async def send(self, request):
-        self.asked.append(request.endpoint_id)
-        answer = self.answers.pop(0)
-        if isinstance(answer, asyncio.Event):
-            await answer.wait()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def decision(count):
-    """That many candidates: e0, e1, ..."""
-    return RouteDecision(
-        tuple(
-            Candidate(
-                Model("m", f"p{i}", "up"),
-                Endpoint(f"e{i}", Provider(f"p{i}"), "eu", "http://x"),
-            )
-            for i in range(count)
-        ),
-        (),
-        "price",
-    )
-
-
-async def opened(client, *, stream=False, candidates=3, health=None, limit_s=0.0):
-    """What `open` gives or raises, and the attempts."""
-    attempts: list[Attempt] = []
-    chat = ChatRequest.parse(BODY % (b"true" if stream else b"false"))
-    made = Dispatch(
-        client, health or Health(), Watch(limit_s), Watch(limit_s), Clock(5.0)
-    )
-    told: Any
-    try:
-        told = await made.open(decision(candidates), chat, {}, attempts)
-    except UpstreamError as failure:
-        told = failure
-    return told, [(a.candidate, a.outcome) for a in attempts]
+from tests.scripted import BODY, JSON, SSE, Client, Scripted, decision, opened
 
 
 async def test_the_first_that_answers():
@@ -138,22 +68,84 @@ async def test_a_refusal_is_final():
     assert isinstance(told, UpstreamRefusedError)
     assert told.refused_status == 422
     assert len(attempts) == 1
-    assert health == Health()
+    seen = health.view(5.0).candidates["e0/m"]
+    assert (seen.state, seen.failures, seen.error_rate) == ("closed", 0, 0.0)
+    assert seen.duration_s is None  # it says nothing of how long an answer takes
 
 
 async def test_health_learns():
-    """Failures are counted per candidate, with the upstream's own wait; success forgets."""
+    """Failures are counted per candidate; what answers says how long it took."""
     health = Health()
-    for _ in range(FAILURES):
+    for _ in range(Limits().failures):
         client = Client(UpstreamCutError("x"), Scripted([b"{}"]))
         await opened(client, health=health)
     assert health.resting(5.0) == {"e0/m"}
-    await opened(Client(Scripted([b"{}"])), health=health)
-    assert health.resting(5.0) == frozenset()
-    limited = Scripted([], 429, {**JSON, "retry-after": "30"})
-    await opened(Client(limited, Scripted([b"{}"])), health=health)
-    assert health.resting(34.9) == {"e0/m"}
-    assert health.resting(35.0) == frozenset()
+    seen = health.view(5.0).candidates
+    assert seen["e0/m"].state == "open"
+    assert seen["e1/m"].duration_s == 0.0
+
+
+async def test_who_rests_comes_last():
+    """Also where the decision was made before it rested."""
+    health = Health(Limits(failures=1))
+    health.failed("e0/m", 0.0, 1.0)
+    told, attempts = await opened(Client(Scripted([b"{}"])), health=health)
+    assert attempts == [("e1/m", "ok")]
+
+    client = Client(*[UpstreamCutError("x")] * 2, Scripted([b"{}"]))
+    told, attempts = await opened(client, health=health)
+    assert [each for each, _ in attempts] == ["e1/m", "e2/m", "e0/m"]
+    assert isinstance(told, Whole)
+    assert "e0/m" not in health.resting(5.0)
+
+
+async def test_one_request_at_a_time_tries_whoever_rests():
+    """Also when there is nobody else: the others are told to come back soon."""
+    health, gate = Health(Limits(failures=1)), asyncio.Event()
+    health.failed("e0/m", 0.0, 1.0)
+    first = asyncio.create_task(
+        opened(Client(Scripted([gate, b"{}"])), candidates=1, health=health)
+    )
+    await settled(lambda: health.troubled["e0/m"].trial)
+    told, attempts = await opened(Client(), candidates=1, health=health)
+    assert isinstance(told, UpstreamRestingError)
+    assert (told.status, told.retry_after_s, attempts) == (503, 1.0, [])
+    gate.set()
+    assert isinstance((await first)[0], Whole)
+    assert isinstance(
+        (await opened(Client(Scripted([b"{}"])), candidates=1, health=health))[0], Whole
+    )
+
+
+async def test_who_leaves_gives_the_trial_back():
+    """Its caller learns nothing, so somebody else has to."""
+    health = Health(Limits(failures=1))
+    health.failed("e0/m", 0.0, 1.0)
+    task = asyncio.create_task(
+        opened(Client(asyncio.Event()), candidates=1, health=health)
+    )
+    await settled(lambda: health.troubled["e0/m"].trial)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    client = Client(Scripted([b"{}"]))
+    told, _ = await opened(client, candidates=1, health=health)
+    assert isinstance(told, Whole)
+
+
+async def test_nobody_asks_before_a_retry_after_is_over():
+    """Where all have said when to come back the caller is told so, and nothing is sent."""
+    health = Health()
+    limited = [Scripted([], 429, {**JSON, "retry-after": wait}) for wait in "93"]
+    told, _ = await opened(Client(*limited), candidates=2, health=health)
+    assert (told.status, told.retry_after_s) == (429, 3)
+    told, attempts = await opened(Client(), candidates=2, health=health)
+    assert (told.status, told.retry_after_s, attempts) == (429, 3, [])
+
+    busy = Scripted([], 503, {**JSON, "retry-after": "7"})
+    told, _ = await opened(Client(busy), candidates=1, health=(health := Health()))
+    assert (told.status, told.retry_after_s) == (502, 7)
+    told, attempts = await opened(Client(), candidates=1, health=health)
+    assert (told.status, told.retry_after_s, attempts) == (503, 7, [])
 
 
 async def test_no_more_than_a_few():
@@ -161,7 +153,39 @@ async def test_no_more_than_a_few():
     client = Client(*[UpstreamCutError("x")] * 20)
     told, attempts = await opened(client, candidates=20)
     assert isinstance(told, UpstreamCutError)
-    assert len(attempts) == dispatch.MAX_ATTEMPTS
+    assert len(attempts) == 6
+
+
+async def test_all_attempts_share_one_deadline():
+    """However many candidates hang; the last is told by the option that ended it."""
+    loop = asyncio.get_running_loop()
+    made = Dispatch(
+        Client(*[asyncio.Event()] * 6),
+        Health(),
+        Watch(0.05, "first_byte_s"),
+        Watch(0.05, "unary_s"),
+        loop.time,
+        attempts_s=0.12,
+    )
+    attempts: list[Attempt] = []
+    chat = ChatRequest.parse(BODY % b"false")
+    began = loop.time()
+    with pytest.raises(UpstreamTimeoutError) as caught:
+        await made.open(decision(6), chat, {}, attempts)
+    assert loop.time() - began < 0.2
+    assert len(attempts) == 3
+    assert "attempts_s (0.0" in caught.value.message
+
+
+async def test_as_configured():
+    """The tighter of two limits is the one that is named."""
+    times = Timeouts(first_byte_s=5, unary_s=0, attempts_s=30)
+    options = HealthOptions(max_attempts=2)
+    config = Config(timeouts=times, health=options)
+    made = Dispatch.make(Client(), Health(), config, Clock())
+    assert (made.first_byte.limit_s, made.first_byte.option) == (5, "first_byte_s")
+    assert (made.unary.limit_s, made.unary.option) == (30, "attempts_s")
+    assert (made.max_attempts, made.attempts_s) == (2, 30)
 
 
 async def test_each_attempt_has_its_own_time():
@@ -197,122 +221,144 @@ async def test_who_is_cancelled_is_noted():
         await task
     assert [a.outcome for a in attempts] == ["abandoned"]
     assert answer.closed
-    assert health == Health()
+    assert health.view(0.0) == Health().view(0.0)
 
 
-# --- what is an answer ----------------------------------------------------------------
+# --- credentials ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"[]", b"null", b"{", b"<html>", b'{"a":1}x', b"\xff", b"0"],
-)
-async def test_what_is_no_json_object(body):
-    """Unreadable, whatever its content type said."""
-    told, _ = await opened(Client(Scripted([body])), candidates=1)
-    assert isinstance(told, UpstreamUnreadableError)
+class Keyed(Client):
+    """Notes with which credential it was asked."""
+
+    async def send(self, request):
+        answer = await super().send(request)
+        self.asked[-1] = dict(request.fixed).get("Authorization", "").split("-")[-1]
+        return answer
 
 
-async def test_an_endless_body(monkeypatch):
-    """Given up at the limit."""
-    monkeypatch.setattr(dispatch, "MAX_ANSWER_BYTES", 100)
-    answer = Scripted([b" " * 60] * 1000)
-    told, _ = await opened(Client(answer), candidates=1)
-    assert isinstance(told, UpstreamUnreadableError)
-    assert len(answer.reads) == 998
+def keyed(count, candidates=1):
+    """Candidates of one provider each, with that many credentials: sk-0, sk-1, ..."""
+    keys = tuple(Secret(f"sk-{i}", f"KEY_{i}") for i in range(count))
+    return attrs.evolve(
+        decision(0),
+        candidates=tuple(
+            attrs.evolve(
+                c,
+                endpoint=attrs.evolve(
+                    c.endpoint, provider=Provider("p", credentials=keys)
+                ),
+            )
+            for c in decision(candidates).candidates
+        ),
+    )
 
 
-async def test_an_endless_error(monkeypatch):
-    """The status is enough."""
-    monkeypatch.setattr(dispatch, "MAX_ERROR_BYTES", 100)
-    answer = Scripted([b" " * 60] * 1000, status=500)
-    told, _ = await opened(Client(answer), candidates=1)
-    assert isinstance(told, UpstreamStatusError)
-    assert len(answer.reads) == 998
+async def asked_with(client, chosen, health, clock=None):
+    """What `open` gives or raises."""
+    made = Dispatch(client, health, Watch(0), Watch(0), clock or Clock(5.0))
+    chat = ChatRequest.parse(BODY % b"false")
+    try:
+        return await made.open(chosen, chat, {}, [])
+    except UpstreamError as failure:
+        return failure
 
 
-async def test_a_stream_begins_with_its_first_event():
-    """What was read to find it is not lost; what comes later is not waited for."""
-    reads = [b": hi\n\n", EVENT[:9], EVENT[9:] + EVENT[:5], asyncio.Event()]
-    told, _ = await opened(Client(Scripted(reads, fields=SSE)), stream=True)
-    assert isinstance(told, Stream)
-    assert told.first == b": hi\n\n" + EVENT + EVENT[:5]
-    assert len(reads) == 1
+def limited(wait="30"):
+    """A 429, with its Retry-After."""
+    return Scripted([], 429, {**JSON, "retry-after": wait} if wait else JSON)
 
 
-@pytest.mark.parametrize(
-    ("reads", "error"),
-    [
-        ([b'data: {"error":{"message":"x"}}\n\n'], UpstreamStatusError),
-        ([b'event: error\ndata: {"error":"x"}\n\n'], UpstreamStatusError),
-        ([b'data: {"error":{"code":429}}\r\n\r\n'], UpstreamRateLimitedError),
-        ([b": a\n\n", b'data:{"error":1}\n\n'], UpstreamStatusError),
-        ([], UpstreamCutError),
-        ([UpstreamCutError("cut")], UpstreamCutError),
-        ([EVENT[:9], UpstreamCutError("cut")], UpstreamCutError),
-    ],
-)
-async def test_a_stream_that_begins_with_a_failure(reads, error):
-    """The next candidate's turn."""
-    client = Client(Scripted(reads, fields=SSE), Scripted([EVENT], fields=SSE))
-    told, attempts = await opened(client, stream=True)
-    assert isinstance(told, Stream)
-    assert attempts[0][1] == error.code
-    assert told.first == EVENT
+def good():
+    """An answer."""
+    return Scripted([b"{}"])
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
-        b"data: not json\n\n",
-        b"data: [DONE]\n\n",
-        b'data: {"error":{"x":1},"choices":[{}]}\n\n',
-        b'data: {"error":null,"choices":[]}\n\n',
-        b"no framing at all",
-        b'data: {"unfinished":',
-    ],
-)
-async def test_what_cannot_be_judged_passes(first):
-    """It is not ours to refuse what the caller may understand."""
-    told, _ = await opened(Client(Scripted([first], fields=SSE)), stream=True)
-    assert isinstance(told, Stream)
-    assert told.first == first
+async def test_credentials_take_turns():
+    """Every request is made with the next one."""
+    client, health, chosen = Keyed(*[good() for _ in range(6)]), Health(), keyed(3)
+    for _ in range(6):
+        await asked_with(client, chosen, health)
+    assert sorted(client.asked[:3]) == ["0", "1", "2"]
+    assert client.asked[3:] == client.asked[:3]
 
 
-async def test_a_huge_first_event(monkeypatch):
-    """Too large to be an error object: it is passed on as it comes."""
-    monkeypatch.setattr(dispatch, "MAX_OPENING_BYTES", 100)
-    reads = [b"data: " + b"x" * 60, b"x" * 60, b"\n\n"]
-    told, _ = await opened(Client(Scripted(reads, fields=SSE)), stream=True)
-    assert len(told.first) == 126
-    assert reads == [b"\n\n"]
+async def test_the_next_credential_before_the_next_candidate():
+    """A 429 or a 401 is of one credential: the others of the same place are asked first."""
+    for refused in (limited(), limited(""), Scripted([], 401), Scripted([], 403)):
+        client = Keyed(refused, Scripted([], 402), good())
+        health = Health()
+        told = await asked_with(client, keyed(3, candidates=2), health)
+        assert told.candidate.endpoint.id == "e0"
+        assert len(set(client.asked)) == 3
+        assert health.resting(5.0) == frozenset()
+        assert len(health.view(5.0).credentials) == 2
 
 
-async def test_heartbeats_do_not_wait_for_ever(monkeypatch):
-    """Comments alone are held for a moment, then they leave: they keep the caller's line alive."""
-    monkeypatch.setattr(dispatch, "COMMENT_HOLD_S", 0.02)
-    answer = Scripted([b": a\n\n", b": b\n\n", asyncio.Event()], fields=SSE)
-    told, _ = await opened(Client(answer), stream=True)
-    assert told.first == b": a\n\n: b\n\n"
-    assert not answer.closed
+async def test_another_failure_is_not_of_the_credential():
+    """It would fail with any other: the next candidate's turn."""
+    client = Keyed(Scripted([], 500), good())
+    told = await asked_with(client, keyed(3, candidates=2), Health())
+    assert told.candidate.endpoint.id == "e1"
 
 
-def test_a_second_is_what_heartbeats_wait():
-    """Far below what any balancer in between allows."""
-    assert dispatch.COMMENT_HOLD_S == 1.0
+async def test_a_credential_rests_alone():
+    """For as long as the upstream said; the others go on taking turns."""
+    clock, health, chosen = Clock(5.0), Health(), keyed(2)
+    client = Keyed(limited(), *[good() for _ in range(9)])
+    for _ in range(4):
+        await asked_with(client, chosen, health, clock)
+    tired, *others = client.asked
+    assert set(others) == {"01".replace(tired, "")}
+    clock.advance(30)
+    for _ in range(2):
+        await asked_with(client, chosen, health, clock)
+    assert tired in client.asked[-2:]
 
 
-async def test_a_stream_by_content_type_alone():
-    """Some say nothing, or text/plain: where a stream was asked for it is one."""
-    for fields in ({}, {"content-type": "text/plain"}):
-        told, _ = await opened(Client(Scripted([EVENT], fields=fields)), stream=True)
-        assert isinstance(told, Stream)
+async def test_when_all_credentials_rest():
+    """The candidate comes last, and with Retry-After is not asked at all."""
+    health = Health()
+    client = Keyed(limited("30"), limited("9"), good(), good())
+    told = await asked_with(client, keyed(2, candidates=2), health)
+    assert told.candidate.endpoint.id == "e1"
+    assert health.resting(5.0) == {"e0/m"}
+    told = await asked_with(client, keyed(2, candidates=2), health)
+    assert told.candidate.endpoint.id == "e1"
 
 
-async def test_a_stream_that_nobody_asked_for():
-    """It is passed on as what it is."""
-    told, _ = await opened(Client(Scripted([EVENT], fields=SSE)))
-    assert isinstance(told, Stream)
+async def test_a_refused_credential_is_complained_of_once():
+    """By the name of where it comes from, never by its value."""
+    clock, chosen = Clock(5.0), keyed(1)
+    health = Health()
+    client = Client(Scripted([], 401), Scripted([], 401))
+    made = Dispatch(client, health, Watch(0), Watch(0), clock)
+    chat = ChatRequest.parse(BODY % b"false")
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(2):
+            with pytest.raises(UpstreamCredentialError):
+                await made.open(chosen, chat, {}, [])
+            clock.advance(61)
+    assert [each["event"] for each in lines] == ["upstream.credential_refused"]
+    assert lines[0]["credential"] == "KEY_0"
+    assert "sk-0" not in str(lines)
+
+
+async def test_a_credential_that_was_replaced_is_tried_again(tmp_path):
+    """A file that changed is read at the refusal, whenever it was last looked at."""
+    path = tmp_path / "key"
+    path.write_text("sk-old")
+    secret = FileSecret(path, Clock())
+    path.write_text("sk-newer")
+    candidate = keyed(1).chosen
+    provider = attrs.evolve(candidate.endpoint.provider, credentials=(secret,))
+    endpoint = attrs.evolve(candidate.endpoint, provider=provider)
+    chosen = attrs.evolve(
+        keyed(1), candidates=(attrs.evolve(candidate, endpoint=endpoint),)
+    )
+    client, health = Keyed(Scripted([], 401), good()), Health()
+    assert isinstance(await asked_with(client, chosen, health), Whole)
+    assert client.asked == ["old", "newer"]
+    assert not health.troubled
 
 
 # --- what the caller is told ----------------------------------------------------------
@@ -337,5 +383,5 @@ def test_nothing_of_a_prompt_is_in_a_repr():
     """What is held while an answer streams can be printed."""
     answer: Any = Scripted([])
     whole = Whole(decision(1).chosen, answer, b"canary", {"x": "canary"})
-    stream = Stream(decision(1).chosen, answer, b"canary")
+    stream = Stream(decision(1).chosen, answer, b"canary", 0.0)
     assert "canary" not in repr(whole) + repr(stream)
