@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from aiohttp.http import HttpRequestParser
 
 from lowproxy.server import parser
 
@@ -31,7 +32,7 @@ def test_another_version_is_noticed(monkeypatch, answer):
 
 def test_a_lenient_parser_is_noticed(monkeypatch):
     """A parser that takes what is no HTTP is not used."""
-    real = parser.HttpRequestParser
+    real = HttpRequestParser
 
     class Lenient:
         def __init__(self, *args, **options):

@@ -110,7 +110,9 @@ async def test_cancellation(when):
                 await in_task()
                 await asyncio.Event().wait()
             if when == "before":
-                current_cancellable().cancel()
+                me = current_cancellable()
+                assert me is not None
+                me.cancel()
             await park()
         finally:
             cleaned.append(when)
@@ -132,6 +134,7 @@ async def test_a_cancellation_can_be_taken_back():
 
     async def work():
         run = current_cancellable()
+        assert run is not None
         try:
             await park()
         except asyncio.CancelledError:
