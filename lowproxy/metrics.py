@@ -172,10 +172,16 @@ class Books(Protocol):
     up: bool
 
 
+def _nothing() -> None:
+    """All is up to date."""
+
+
 @attrs.define
 class Hooks:
     """What is asked of other parts when somebody scrapes; each part sets its own."""
 
+    # Brings what is counted up to date.
+    before: Callable[[], None] = _nothing
     # Zone, source, grams per kWh (None: too old to be used) and age in seconds.
     grid: Callable[[], Iterable[tuple[str, str, float | None, float]]] = tuple
     # Endpoint, model, and how it is: 1 in use, 0.5 on trial, 0 resting.
@@ -214,6 +220,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """All families, as prometheus_client asks for them."""
+        self.hooks.before()
         rows = list(self.tally.rows())
         for each in OF_REQUESTS:
             yield each.family(rows)

@@ -21,7 +21,7 @@ from lowproxy import logs
 from lowproxy.catalogue import open_config
 from lowproxy.core.record import UsageRecord
 from lowproxy.providers.provider import UpstreamRequest
-from lowproxy.server import app, door, keeping
+from lowproxy.server import app, books, door, keeping
 from lowproxy.server.aiohttp_server import PublicServer
 from lowproxy.store import ledger
 from lowproxy.transport import fast, public
@@ -277,6 +277,7 @@ async def serve(tmp_path, monkeypatch, client_kind, log_text):
     """Starts gateways: `running = await serve(upstream, ..., extra=toml)`."""
     # The fast way up goes with the direct way down, the public one with the public one.
     monkeypatch.setitem(app.CLIENTS, "fast", CLIENTS[client_kind])
+    monkeypatch.setattr(books, "DELAY_S", 0.0)
     if client_kind == "public":
         monkeypatch.setitem(app.SERVERS, "direct", PublicServer)
     async with contextlib.AsyncExitStack() as stack:

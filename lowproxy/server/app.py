@@ -10,6 +10,7 @@ from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
 )
+from functools import partial
 
 import attrs
 import structlog
@@ -27,6 +28,7 @@ from lowproxy.grid.annual import AnnualGrid
 from lowproxy.grid.feed import running_feeds
 from lowproxy.grid.model_table import load_models
 from lowproxy.metrics import Metrics
+from lowproxy.server import books
 from lowproxy.server.admin import admin_app
 from lowproxy.server.aftermath import Aftermath
 from lowproxy.server.aiohttp_server import PublicServer
@@ -94,7 +96,6 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
         health = Health(config.health.limits)
         relaying = config.relay
         aftermath = Aftermath(relaying.on_disconnect, relaying.drain_limit_s)
-        stack.push_async_callback(aftermath.close)
         parts = Parts(
             config=config,
             keys=KeyStore(config.keys),
@@ -110,6 +111,9 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
             body_watch=Watch(config.timeouts.body_s),
         )
 
+        parts.metrics.hooks.before = partial(books.write_all, parts)
+        stack.callback(books.write_all, parts)
+        stack.push_async_callback(aftermath.close)
         stack.enter_context(running_pulse(parts))
 
         def use(live: Mapping[str, CarbonIntensity]) -> None:

@@ -39,6 +39,8 @@ class Exchange:
     created_at: float
     began: float  # on the monotonic clock, as first_byte and now
     is_post: bool
+    completed_at: float = 0.0
+    ended: float = 0.0
     endpoint: str = "unknown"
     key: ApiKey | None = None
     requested_model: str | None = None
@@ -108,15 +110,19 @@ class Exchange:
             failure.side, "gateway_error"
         )
 
+    def end(self) -> None:
+        """The request is over."""
+        self.completed_at = time.time()
+        self.ended = time.monotonic()
+
     def record(self) -> UsageRecord:
-        """The row for the books, as of now."""
-        now = time.monotonic()
+        """The row for the books."""
         candidate = self.candidate
         latency = self.first_byte - self.began if self.first_byte is not None else None
         return UsageRecord(
             generation_id=self.generation_id,
             created_at=self.created_at,
-            completed_at=time.time(),
+            completed_at=self.completed_at,
             endpoint=self.endpoint,
             http_status=self.http_status,
             status=self.outcome,
@@ -128,7 +134,7 @@ class Exchange:
             region=candidate.endpoint.region if candidate else None,
             streamed=self.streamed,
             latency_ms=latency * 1000 if latency is not None else None,
-            duration_ms=(now - self.began) * 1000,
+            duration_ms=(self.ended - self.began) * 1000,
             usage=self.usage,
             impact=self.impact,
             attempts=tuple([(a.candidate, a.outcome) for a in self.attempts]),

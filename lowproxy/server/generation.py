@@ -12,6 +12,7 @@ from lowproxy.errors import (
     StoreAwayError,
     UnknownGenerationError,
 )
+from lowproxy.server import books
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
 from lowproxy.server.wire import Reply, Request, send
@@ -32,6 +33,7 @@ async def get_generation(parts: Parts, request: Request, exchange: Exchange) -> 
         raise BadRequestError("which one? GET /generation?id=gen_...", param="id")
     assert exchange.key is not None, "the door lets nobody in without a key"
     row = None
+    books.write_all(parts)  # the one just made may be asked for
     if parts.ledger is not None:
         row = await _find(parts.ledger, wanted, exchange.key.name)
     if row is None:

@@ -10,6 +10,7 @@ from lowproxy.core.routing import Memo
 from lowproxy.core.upstreams import Pool
 from lowproxy.metrics import Metrics
 from lowproxy.server.aftermath import Aftermath
+from lowproxy.server.exchange import Exchange
 from lowproxy.server.scales import Scales
 from lowproxy.store.keys import KeyStore
 from lowproxy.store.ledger import Ledger
@@ -42,5 +43,7 @@ class Parts:
     body_watch: Watch  # over bodies that are still coming in
     ledger: Ledger | None = None  # None: no books are kept
     draining: bool = False
+    # Requests that have ended and are about to be written down.
+    unwritten: list[Exchange] = attrs.field(factory=list)
     # Connections that are being answered, and what does it.
     busy: dict[object, Cancellable] = attrs.field(factory=dict)

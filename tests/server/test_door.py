@@ -11,7 +11,7 @@ import pytest
 from lowproxy.core.keys import hash_key
 from lowproxy.server import books, door
 from tests.fakes import Answer, RawCaller, openai_chunk, openai_completion, sse
-from tests.gateway import CHAT, KEY, ask, asking, provider_key
+from tests.gateway import CHAT, KEY, ask, asking, provider_key, settled
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,9 @@ async def test_books_that_cannot_be_kept(serve, upstream, monkeypatch, log_text)
             assert reply.status == (200 if body else 400)
             assert "HTTP/1.1" not in (await reply.rest()).decode()
     assert gateway.parts.metrics.open_requests == 0
-    assert log_text().count('"kind":"OSError"') == 3
+    await settled(log_text)
+    assert log_text().count('"kind":"OSError"') == 6
+    assert not gateway.parts.unwritten
 
 
 async def test_a_log_that_cannot_be_written(serve, upstream, monkeypatch):

@@ -58,7 +58,9 @@ def test_a_status_that_was_sent_stays():
 
 def test_the_record_of_an_empty_notebook():
     """What is not known is None, never a guess."""
-    record = Exchange.begin("GET").record()
+    exchange = Exchange.begin("GET")
+    exchange.end()
+    record = exchange.record()
     assert record.status == "ok"
     assert record.endpoint == "unknown"
     for name in ("key_id", "provider", "region", "resolved_model", "usage", "impact"):
