@@ -259,7 +259,7 @@ def log_text(monkeypatch):
     before = structlog.get_config()
     flush = logs.set_up("json", stream, batched=True)  # as `lowproxy serve` does
     # A logger that was used before has kept its old stream.
-    for module in (door, app, keeping, ledger):
+    for module in (door, app, books, keeping, ledger):
         monkeypatch.setattr(module, "log", structlog.get_logger("x"))
 
     def text() -> str:
