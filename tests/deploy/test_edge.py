@@ -161,15 +161,20 @@ async def test_a_large_prompt_touches_no_disk(tmp_path):
 @wants_nginx
 @pytest.mark.e2e
 async def test_a_completion_is_asked_for_once(tmp_path):
-    """A gateway that breaks off is not asked again: the answer may have been paid for."""
-    async with FakeUpstream() as gateway:
-        gateway.script += [Answer(cut=True), Answer(cut=True)]
-        with running_front(tmp_path, gateway.port) as front:
-            async with TlsCaller(front) as caller:
-                await caller.send(CHAT, asking())
-                await caller.rest()
+    """A gateway that breaks off is not asked again: the answer may have been paid for.
 
-        assert gateway.requests.count == 1
+    Not even on a connection that has been used before, where nginx would try a new one.
+    """
+    async with FakeUpstream() as gateway:
+        gateway.script += [Answer.of({}), *[Answer(cut=True)] * 3]
+        with running_front(tmp_path, gateway.port) as front:
+            for _ in range(2):
+                async with TlsCaller(front) as caller:
+                    await caller.send(CHAT, asking())
+                    await caller.rest()
+
+        assert gateway.connections.count == 1
+        assert gateway.requests.count == 2
 
 
 @wants_nginx
