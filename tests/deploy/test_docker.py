@@ -173,11 +173,17 @@ def test_the_steps_work(tmp_path):
     for command in [arg for stage in stages() for name, arg in stage if name == "RUN"]:
         here = command.replace("/opt/lowproxy", str(target))
         here = here.replace("/usr/local", str(usr))
+        here = here.replace("/var/lib/lowproxy", str(tmp_path / "state"))
+        if os.getuid() != 0:  # only root may give a folder away
+            here = here.replace("--owner 10001 --group 10001", "")
         shell(here, source, env)
 
     program = target / "bin" / "lowproxy"
     assert shell(f"{program} --version", tmp_path, env).strip() == (
         f"lowproxy {lowproxy.__version__}"
+    )
+    assert "psycopg" in shell(
+        f"{target}/bin/python -c 'import psycopg, redis; print(psycopg)'", tmp_path, env
     )
     assert "listen" in shell(f"{program} check", tmp_path, env)
     held = {each.name for each in target.glob("lib/python*/site-packages/*")}

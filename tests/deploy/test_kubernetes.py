@@ -19,6 +19,7 @@ from benchmarks.load.bars import BARS
 from benchmarks.load.figures import Run
 from lowproxy.catalogue import open_config
 from lowproxy.config import ENV_KEY, Server, Timeouts
+from lowproxy.config.rows import Store
 from tests.deploy.tree import DEPLOY, dockerfile, served
 
 KUBERNETES = DEPLOY / "kubernetes"
@@ -98,7 +99,9 @@ def config(manifests, tmp_path_factory):
     key.write_text("sk-nobodys")
     path = folder / "lowproxy.toml"
     path.write_text(manifests.toml.replace("/run/secrets/lowproxy/openai", str(key)))
-    return open_config(path, {ENV_KEY: CALLERS_KEY})[0]
+    given = {ENV_KEY: CALLERS_KEY, "LOWROUTER_STORE_URL": "postgresql://db/lowrouter"}
+    given["LOWROUTER_SHARED_URL"] = "redis://shared"
+    return open_config(path, given)[0]
 
 
 # --- the schemas -------------------------------------------------------------------------
@@ -167,7 +170,9 @@ def test_the_container_runs_the_program(manifests):
     mount = mounts[volume["name"]]
     assert str(served(words).config) == f"{mount['mountPath']}/lowproxy.toml"
     assert volume["configMap"]["name"] == held["metadata"]["name"]
-    assert all(each["readOnly"] for each in mounts.values())
+    assert {name for name, each in mounts.items() if not each.get("readOnly")} <= {
+        "state"
+    }
 
 
 def test_the_configuration_can_be_used(manifests, config):
@@ -219,7 +224,6 @@ def test_the_container_may_do_nothing(manifests):
     assert may["capabilities"] == {"drop": ["ALL"]}
     assert may["seccompProfile"] == {"type": "RuntimeDefault"}
     assert manifests.pod["automountServiceAccountToken"] is False
-    assert all("emptyDir" not in each for each in manifests.pod["volumes"])
 
 
 def test_the_memory_is_what_was_measured(manifests, config):
@@ -390,6 +394,16 @@ def test_a_providers_key_in_a_file_is_where_the_configuration_says(production):
     (volume,) = [each for each in production.pod["volumes"] if "secret" in each]
 
     assert path.startswith(mounts[volume["name"]]["mountPath"] + "/")
+
+
+def test_what_a_database_cannot_take_has_a_place(production):
+    """The one folder that may be written to is the configured one, and larger than what is put there."""
+    (path,) = re.findall(r'^spill_dir = "(.*)"$', production.toml, re.MULTILINE)
+    (volume,) = [each for each in production.pod["volumes"] if "emptyDir" in each]
+    mounts = {each["name"]: each for each in production.gateway["volumeMounts"]}
+
+    assert mounts[volume["name"]]["mountPath"] == path
+    assert mebibytes(volume["emptyDir"]["sizeLimit"]) * 2**20 > Store().spill_max_bytes
 
 
 def test_one_desk_has_one_pod():
