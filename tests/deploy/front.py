@@ -59,6 +59,10 @@ def written(folder: Path, port: int, gateway_port: int) -> Path:
         (" 443 ssl", f" 127.0.0.1:{port} ssl"),
         (" [::]:443 ssl", f" [::1]:{port} ssl"),
         ("127.0.0.1:8080", f"127.0.0.1:{gateway_port}"),
+        (
+            "worker_processes auto",
+            "worker_processes 1",
+        ),  # each keeps its own connections
         ("/run/nginx.pid", str(folder / "nginx.pid")),
         ("/var/log/nginx/error.log", str(folder / "error.log")),
         ("\nhttp {\n", "\nhttp {\n" + _temporary(folder)),

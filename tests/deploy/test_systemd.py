@@ -219,7 +219,8 @@ def test_the_filter_leaves_what_the_program_calls(traced):
     }
 
     assert {"epoll_pwait", "accept4", "execve"} <= called
-    assert called - allowed() == set()
+    # SQLite gives its files to their folder's owner where it is root, which the service is not.
+    assert called - allowed() <= {"fchown"}
 
 
 @wants_systemd
