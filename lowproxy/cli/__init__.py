@@ -26,6 +26,7 @@ COMMANDS = {
     "explain": "say where a request would go, and why",
     "chat": "ask a running gateway something, and see what the answer cost",
     "keys": "make keys for callers",
+    "usage": "sum up what was asked for: tokens, money, grams; or export it",
     "migrate": "take the database to this program's version",
     "eco": "work out an estimate step by step, or compare methodologies",
 }

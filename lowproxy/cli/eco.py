@@ -3,15 +3,16 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import attrs
 import orjson
 
 from lowproxy.catalogue import Catalogue, open_config
 from lowproxy.cli import eco_text
+from lowproxy.cli.eco_records import read_lines, stored
 from lowproxy.core.eco import CarbonIntensity, Method, ModelFacts
 from lowproxy.core.eco_block import six
 from lowproxy.core.eco_compare import Look, StoredRequest, compare
@@ -24,6 +25,7 @@ from lowproxy.core.usage import Usage
 from lowproxy.grid.annual import WORLD, AnnualGrid
 from lowproxy.grid.manifest import load_data_files
 from lowproxy.grid.model_table import load_models
+from lowproxy.store.database import StoreError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,10 +92,13 @@ def _estimate_arguments(parser: argparse.ArgumentParser) -> None:
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", type=_method, metavar="A", help="a methodology")
     parser.add_argument("second", type=_method, metavar="B", help="another")
-    parser.add_argument(
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--store", action="store_true", help="the records of the configured store"
+    )
+    source.add_argument(
         "--records",
         type=Path,
-        required=True,
         metavar="FILE",
         help="JSON Lines: the access log, or rows with model, region or zone,"
         " prompt_tokens, completion_tokens; - for standard input",
@@ -176,11 +181,14 @@ def derivation_fields(
 
 def run_compare(args: argparse.Namespace) -> int:
     """Prints what both methodologies say; 1 where no line could be used."""
-    _, catalogue = open_config(args.config, os.environ)
+    config, catalogue = open_config(args.config, os.environ)
     try:
-        found = compare(_lines(args.records), args.first, args.second, _look(catalogue))
+        lines = stored(config) if args.store else read_lines(args.records)
+        found = compare(lines, args.first, args.second, _look(catalogue))
     except OSError as exc:
         return _complain(f"--records: {args.records}: {exc.strerror}", 1)
+    except StoreError as exc:
+        return _complain(f"--store: {exc}", 1)
     _print_either(found.fields(), args.json, eco_text.comparison)
     return 0 if found.total.requests else 1
 
@@ -235,7 +243,12 @@ def _look(catalogue: Catalogue) -> Look:
     def look(
         request: StoredRequest,
     ) -> tuple[ModelFacts | None, CarbonIntensity, float | None]:
-        return looked(request.model, request.provider, request.region, request.zone)
+        found = looked(request.model, request.provider, request.region, request.zone)
+        if request.grid is None:
+            return found
+        facts, mean, pue = found
+        water = mean.water_l_per_kwh  # no live source tells it
+        return facts, attrs.evolve(request.grid, water_l_per_kwh=water), pue
 
     return look
 
@@ -248,14 +261,6 @@ def _place(
     named = zone or region
     is_lost = grid.zone == WORLD and named is not None and named.upper() != WORLD
     return None if is_lost else grid
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    if str(path) == "-":
-        yield from sys.stdin.buffer
-        return
-    with path.open("rb") as file:
-        yield from file
 
 
 def _print_either(fields: dict[str, Any], as_json: bool, text: eco_text.Text) -> None:

@@ -18,12 +18,14 @@ from lowproxy.core.eco import (
     ModelFacts,
 )
 from lowproxy.core.eco_block import six
+from lowproxy.core.grid_reading import MAX_G_PER_KWH
 from lowproxy.core.usage import Usage
 
 NOT_JSON = "not a JSON object"
 NO_MODEL = "no model: not a request, or none that was routed"
 NO_TOKENS = "no token counts"
 BAD_TOKENS = "token counts that cannot be"
+_PLACE = ("provider", "region", "zone")
 UNKNOWN_SIZE = "size not known of "
 
 
@@ -36,6 +38,7 @@ class StoredRequest:
     provider: str | None = None
     region: str | None = None
     zone: str | None = None
+    grid: CarbonIntensity | None = None  # of the hour, where a live source was read
 
     @classmethod
     def parse(cls, line: bytes) -> Self | str:
@@ -46,14 +49,14 @@ class StoredRequest:
             return NOT_JSON
         if not isinstance(row, dict):
             return NOT_JSON
-        model = _text(row, "model")
+        model = _text(row, "model") or _text(row, "resolved_model")
         if model is None:
             return NO_MODEL
         usage = _usage(row)
         if isinstance(usage, str):
             return usage
-        places = (_text(row, key) for key in ("provider", "region", "zone"))
-        return cls(model, usage, *places)
+        provider, region, zone = (_text(row, key) for key in _PLACE)
+        return cls(model, usage, provider, region, zone, _live_grid(row))
 
 
 # Facts (None: size unknown), the grid there, and the PUE if it is declared.
@@ -172,6 +175,27 @@ def compare(
 def _text(row: dict[str, Any], key: str) -> str | None:
     value = row.get(key)
     return value if isinstance(value, str) and value else None
+
+
+def _live_grid(row: dict[str, Any]) -> CarbonIntensity | None:
+    """The reading that the request was weighed by, where it was of the hour.
+
+    A mean of the year is looked up again: the table is in the package, and has bounds.
+    """
+    eco = row.get("eco")
+    grid = eco.get("grid") if isinstance(eco, dict) else None
+    if not isinstance(grid, dict) or grid.get("live") is not True:
+        return None
+    grams, zone = grid.get("intensity_g_per_kwh"), _text(grid, "zone")
+    if not isinstance(grams, int | float) or not 0 < grams < MAX_G_PER_KWH or not zone:
+        return None
+    source, at, kind, factor = (
+        _text(grid, name) or "" for name in ("source", "at", "kind", "factor")
+    )
+    known = float(grams)
+    return CarbonIntensity(
+        zone, known, known, known, source, at, kind, factor, live=True
+    )
 
 
 def _usage(row: dict[str, Any]) -> Usage | str:
