@@ -186,6 +186,8 @@ class Hooks:
     grid: Callable[[], Iterable[tuple[str, str, float | None, float]]] = tuple
     # Endpoint, model, and how it is: 1 in use, 0.5 on trial, 0 resting.
     upstreams: Callable[[], Iterable[tuple[str, str, float]]] = tuple
+    # Whose carbon budget, grams spent in 24 hours, and what a gram costs now.
+    carbon: Callable[[], Iterable[tuple[str, float, float]]] = tuple
     # What waits, by the queue's name.
     queues: dict[str, Callable[[], float]] = attrs.field(factory=dict)
     # None: no books are kept.
@@ -243,6 +245,7 @@ class Metrics:
         fresh = {(zone, source): g for zone, source, g, _ in grid if g is not None}
         ages = {(zone, source): age_s for zone, source, _, age_s in grid}
         states = {(endpoint, model): up for endpoint, model, up in hooks.upstreams()}
+        budgets = {scope: pair for scope, *pair in hooks.carbon()}
         depths = {(name,): depth() for name, depth in hooks.queues.items()}
         for name, text, labels, values in (
             (
@@ -268,6 +271,18 @@ class Metrics:
                 "1 in use, 0.5 on trial, 0 resting",
                 ("endpoint", "model"),
                 states,
+            ),
+            (
+                "lowproxy_carbon_budget_spent_grams",
+                "CO2 equivalent of 24 hours that counts against a carbon budget",
+                ("scope",),
+                {(scope,): spent_g for scope, (spent_g, _) in budgets.items()},
+            ),
+            (
+                "lowproxy_carbon_budget_price",
+                "What a gram costs in routing, in the currency of the prices",
+                ("scope",),
+                {(scope,): price for scope, (_, price) in budgets.items()},
             ),
             ("lowproxy_queue_depth", "What waits in a queue", ("queue",), depths),
             (

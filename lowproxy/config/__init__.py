@@ -14,6 +14,7 @@ from lowproxy.config.feeds import FeedConfig, read_feeds
 from lowproxy.config.reading import did_you_mean, read_tables, read_toml
 from lowproxy.config.rows import (
     Auto,
+    CarbonBudgetRow,
     CatalogueOptions,
     Eco,
     EndpointRow,
@@ -39,6 +40,7 @@ __all__ = [
     "DIALECTS",
     "ENV_KEY",
     "Auto",
+    "CarbonBudgetRow",
     "CatalogueOptions",
     "Config",
     "Eco",
@@ -83,6 +85,7 @@ class Config:
     store: Store = attrs.field(factory=Store)
     shared: Shared = attrs.field(factory=Shared)
     places: Places = attrs.field(factory=Places)  # of the two above
+    carbon_budget: CarbonBudgetRow = attrs.field(factory=CarbonBudgetRow)
     auto: Auto = attrs.field(factory=Auto)
     aliases: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     catalogue: CatalogueOptions = attrs.field(factory=CatalogueOptions)

@@ -11,6 +11,7 @@ from lowproxy.config.values import (
     Amount,
     AuthHeader,
     BaseUrl,
+    BudgetMode,
     CallerServer,
     Capability,
     ChatPath,
@@ -44,6 +45,7 @@ from lowproxy.config.values import (
     Zones,
 )
 from lowproxy.core.breaker import Limits
+from lowproxy.core.carbon_budget import MOST_PRICE
 
 _API = Listen("127.0.0.1", 8080)
 _ADMIN = Listen("127.0.0.1", 8081)
@@ -206,6 +208,19 @@ class Shared:
 
 
 @attrs.frozen
+class CarbonBudgetRow:
+    """`[carbon_budget]`: grams of CO2 equivalent that all answers together may take in any 24 hours.
+
+    `soft` steers towards cleaner candidates as it runs short, `hard` answers 402 once it is spent.
+    `most_price`: what a gram costs at most in the comparison, in the currency of the prices.
+    """
+
+    g_per_day: Positive | None = None
+    mode: BudgetMode = "soft"
+    most_price: Positive = MOST_PRICE
+
+
+@attrs.frozen
 class Auto:
     """`[auto]`: the models that the pseudo-models may pick from; empty: all."""
 
@@ -313,6 +328,7 @@ TABLES: dict[str, object] = {
     "grid": Grid,
     "store": Store,
     "shared": Shared,
+    "carbon_budget": CarbonBudgetRow,
     "auto": Auto,
     "aliases": Aliases,
     "catalogue": CatalogueOptions,

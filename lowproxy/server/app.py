@@ -32,6 +32,7 @@ from lowproxy.server import books
 from lowproxy.server.admin import admin_app
 from lowproxy.server.aftermath import Aftermath
 from lowproxy.server.aiohttp_server import PublicServer
+from lowproxy.server.carbon import carbon_budgets
 from lowproxy.server.direct import DirectServer
 from lowproxy.server.door import make_door
 from lowproxy.server.keeping import running_ledger
@@ -109,6 +110,7 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
             aftermath=aftermath,
             ledger=ledger,
             body_watch=Watch(config.timeouts.body_s),
+            carbon=carbon_budgets(config, metrics),
         )
 
         parts.metrics.hooks.before = partial(books.write_all, parts)

@@ -5,6 +5,7 @@ processor's caches, which halves its cost, and no caller waits for any of it.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from lowproxy.core.eco_block import eco_fields
 from lowproxy.core.eco_outcomes import PARTIAL, wasted
 from lowproxy.core.record import UsageRecord
 from lowproxy.logs import request_done
+from lowproxy.server.carbon import CarbonBudgets
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
 
@@ -36,6 +38,8 @@ def write_down(parts: Parts, exchange: Exchange) -> None:
             )
     if len(exchange.attempts) > 1 or exchange.outcome != "ok":
         exchange.wasted = _wasted(parts, exchange)
+    if parts.carbon is not None:
+        _budget(parts.carbon, exchange)
     exchange.end()
     waiting = parts.unwritten
     waiting.append(exchange)
@@ -69,6 +73,15 @@ def _each(step: Callable[[UsageRecord], None], records: list[UsageRecord]) -> No
 
 def _log_access(record: UsageRecord) -> None:
     request_done(access_facts(record))
+
+
+def _budget(budgets: CarbonBudgets, exchange: Exchange) -> None:
+    """What the request took counts against carbon budgets, failed attempts with it."""
+    grams = exchange.impact.carbon_g if exchange.impact is not None else 0.0
+    if exchange.wasted is not None:
+        grams += exchange.wasted[1]
+    if grams:
+        budgets.took(exchange.key, grams, time.monotonic())
 
 
 def _wasted(parts: Parts, exchange: Exchange) -> tuple[float, float] | None:

@@ -10,6 +10,7 @@ from lowproxy.core.routing import Memo
 from lowproxy.core.upstreams import Pool
 from lowproxy.metrics import Metrics
 from lowproxy.server.aftermath import Aftermath
+from lowproxy.server.carbon import CarbonBudgets
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.scales import Scales
 from lowproxy.store.keys import KeyStore
@@ -41,6 +42,7 @@ class Parts:
     pick: Pick
     aftermath: Aftermath
     body_watch: Watch  # over bodies that are still coming in
+    carbon: CarbonBudgets | None = None  # None: no budget is configured
     ledger: Ledger | None = None  # None: no books are kept
     draining: bool = False
     # Requests that have ended and are about to be written down.

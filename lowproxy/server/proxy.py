@@ -49,6 +49,8 @@ async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -
     assert exchange.key is not None, "the door lets nobody in without a key"
     resting = parts.health.resting(time.monotonic())
     pick = partial(parts.pick, chat.user)
+    if parts.carbon is not None:
+        parts.carbon.admit(exchange.began)
     decision = decide(chat, exchange.key, parts.pool, resting, pick, parts.memo)
     exchange.decided(decision)
     opened, caller = await open_answer(parts, request, decision, chat, exchange)

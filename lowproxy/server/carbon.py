@@ -1,0 +1,82 @@
+"""Carbon budgets of a running gateway: whose there are, what is asked of them, what they are told."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from lowproxy.config import CarbonBudgetRow, Config
+from lowproxy.core.access import ApiKey
+from lowproxy.core.carbon_budget import CarbonBudget
+from lowproxy.errors import BudgetSpentError
+from lowproxy.metrics import Metrics
+
+GATEWAY = "gateway"
+
+
+class CarbonBudgets:
+    """The gateway's own, and one for each key with `daily_carbon_g`, which steers before its limit refuses.
+
+    A process begins with nothing spent. Keys' limits themselves are `core.account`'s.
+    """
+
+    def __init__(self, row: CarbonBudgetRow, clock: Callable[[], float]) -> None:
+        self._most_price = row.most_price
+        self._hard = row.mode == "hard"
+        self._clock = clock
+        self._gateway = (
+            CarbonBudget(row.g_per_day, clock(), row.most_price)
+            if row.g_per_day is not None
+            else None
+        )
+        self._keys: dict[str, CarbonBudget] = {}
+
+    def admit(self, now: float) -> None:
+        """Raises BudgetSpentError where the gateway's budget is hard and spent; O(1)."""
+        if not self._hard or self._gateway is None:
+            return
+        told = self._gateway.exceeded(now)
+        if told is not None:
+            raise BudgetSpentError(
+                f"the gateway's carbon budget is spent: {told.spent_g:.4g} g of CO2 equivalent in 24 hours,"
+                f" carbon_budget.g_per_day is {told.limit_g:g}; it has room again in {told.reset_s:.0f} s",
+                retry_after_s=told.reset_s,
+            )
+
+    def price(self, key: ApiKey, now: float) -> float:
+        """What a gram costs this key's requests: the dearer of the gateway's price and the key's own."""
+        price = 0.0 if self._gateway is None else self._gateway.price(now)
+        own = self._keys.get(key.name) if key.limits is not None else None
+        return price if own is None else max(price, own.price(now))
+
+    def took(self, key: ApiKey | None, grams: float, now: float) -> None:
+        """An answer for this key took `grams`, failed attempts included."""
+        if self._gateway is not None:
+            self._gateway.observe(grams, now)
+        if key is None or key.limits is None or key.limits.daily_carbon_ug is None:
+            return
+        g_per_day = key.limits.daily_carbon_ug / 1e6
+        own = self._keys.get(key.name)
+        if own is None or own.g_per_day != g_per_day:
+            if g_per_day <= 0:
+                return  # nothing is admitted, so there is nothing to steer
+            own = CarbonBudget(g_per_day, now, self._most_price)
+            self._keys[key.name] = own
+        own.observe(grams, now)
+
+    def readings(self) -> Iterable[tuple[str, float, float]]:
+        """Scope (`gateway`, or `key:` and its name), grams of 24 hours, price of a gram: for metrics."""
+        now = self._clock()
+        if self._gateway is not None:
+            yield GATEWAY, self._gateway.spent_g(now), self._gateway.price(now)
+        for name, own in self._keys.items():
+            yield f"key:{name}", own.spent_g(now), own.price(now)
+
+
+def carbon_budgets(config: Config, metrics: Metrics) -> CarbonBudgets | None:
+    """None where nobody has a budget: then a request pays one test for it."""
+    limits = [key.limits for key in config.keys if key.limits is not None]
+    is_limited = any(each.daily_carbon_ug is not None for each in limits)
+    if config.carbon_budget.g_per_day is None and not is_limited:
+        return None
+    budgets = CarbonBudgets(config.carbon_budget, time.monotonic)
+    metrics.hooks.carbon = budgets.readings
+    return budgets
