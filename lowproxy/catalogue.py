@@ -20,7 +20,9 @@ from lowproxy.config.merging import (
     merged_models,
     merged_providers,
 )
+from lowproxy.config.money import Rate, model_prices, rates
 from lowproxy.core.aliases import bare_names, served
+from lowproxy.core.cost import NANO, prices
 from lowproxy.core.eco import ModelFacts
 from lowproxy.core.upstreams import (
     PSEUDO_MODELS,
@@ -112,18 +114,28 @@ def load(config: Config, environ: Mapping[str, str]) -> Catalogue:
     if problems:
         raise ConfigError(problems)
     rows = [each.row for each in models.values() if each.row.enabled is not False]
+    known = rates(config.billing)
     dormant = {
         name: wish for each in activations for name, wish in each.dormant.items()
     }
     if not active:
         return Catalogue(
-            (DEMO,), (), _demo_models(rows), config.aliases, demo=True, dormant=dormant
+            (DEMO,),
+            (),
+            _demo_models(rows, config.billing.currency),
+            config.aliases,
+            demo=True,
+            dormant=dormant,
         )
-    ids = {each.provider.id for each in active}
+    currencies = {each.provider.id: each.provider.currency for each in active}
     return Catalogue(
         providers=tuple(each.provider for each in active),
         endpoints=tuple(endpoint for each in active for endpoint in each.endpoints),
-        models=tuple(_model(row) for row in rows if row.served_by in ids),
+        models=tuple(
+            _priced(_model(row), currencies[row.served_by], known)
+            for row in rows
+            if row.served_by in currencies
+        ),
         aliases=config.aliases,
         dormant=dormant,
     )
@@ -152,7 +164,9 @@ def build_pool(catalogue: Catalogue, weigh: Weigh, auto: Sequence[str] = ()) -> 
 
 
 def price_per_1k(model: Model) -> float | None:
-    """What 1000 tokens cost in the provider's currency, half of them prompt."""
+    """What 1000 tokens cost, half of them prompt: in the billing currency where its rate is known, else as said."""
+    if (known := model.prices) is not None:
+        return (known.prompt + known.completion) / known.per / 2 * 1000 / NANO
     if model.price_prompt is None or model.price_completion is None:
         return None
     return (model.price_prompt + model.price_completion) / 2 / 1000
@@ -180,8 +194,15 @@ def _model(row: ModelRow) -> Model:
         capabilities=frozenset(row.capabilities or ()),
         price_prompt=row.price_prompt,
         price_completion=row.price_completion,
+        price_cached=row.price_cached,
+        price_reasoning=row.price_reasoning,
+        max_output_tokens=row.max_output_tokens,
         facts=_facts(row),
     )
+
+
+def _priced(model: Model, currency: str, known: Mapping[str, Rate]) -> Model:
+    return attrs.evolve(model, prices=model_prices(model, currency, known))
 
 
 def _facts(row: ModelRow) -> ModelFacts | None:
@@ -196,8 +217,9 @@ def _facts(row: ModelRow) -> ModelFacts | None:
     )
 
 
-def _demo_models(rows: Sequence[ModelRow]) -> tuple[Model, ...]:
+def _demo_models(rows: Sequence[ModelRow], currency: str) -> tuple[Model, ...]:
     """The demo answers for every id of the catalogue, under that id, for nothing."""
+    free = prices(0.0, 0.0, currency=currency)
     models: dict[str, Model] = {}
     for row in rows:
         if row.served_by is not None:
@@ -209,6 +231,9 @@ def _demo_models(rows: Sequence[ModelRow]) -> tuple[Model, ...]:
             upstream_model=model.id,
             price_prompt=0.0,
             price_completion=0.0,
+            price_cached=None,
+            price_reasoning=None,
+            prices=free,
         )
         for model in models.values()
     )

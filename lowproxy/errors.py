@@ -89,11 +89,17 @@ class AuthenticationError(DownstreamError):
 
 
 class BudgetSpentError(DownstreamError):
-    """The key's budget is spent."""
+    """The key's budget is spent, or as much of it is reserved by requests under way (`waits`)."""
 
     status = 402
     type = "insufficient_quota"
     code = "insufficient_quota"
+    waits: bool = False
+
+    def headers(self) -> dict[str, str]:
+        """Asking again helps before the budget resets where others may take less than they reserved."""
+        again = "true" if self.waits else "false"
+        return {**super().headers(), "x-should-retry": again}
 
 
 class PermissionDeniedError(DownstreamError):

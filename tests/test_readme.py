@@ -12,7 +12,7 @@ import pytest
 
 from lowproxy import errors
 from lowproxy.cli import COMMANDS, main
-from lowproxy.config.rows import LATER, KeyRow, Relay, Server, Timeouts
+from lowproxy.config.rows import KeyRow, Relay, Server, Timeouts
 from lowproxy.core.grid_kinds import KINDS
 from lowproxy.core.preferences import Preferences
 from lowproxy.metrics import Metrics
@@ -164,7 +164,7 @@ def test_the_errors_are_the_programs():
     kinds = [errors.LowproxyError]
     for kind in kinds:
         kinds += kind.__subclasses__()
-    unused = {errors.BudgetSpentError, errors.LowproxyError}
+    unused = {errors.LowproxyError}
 
     assert said == {kind.status for kind in kinds if kind not in unused}
 
@@ -191,12 +191,21 @@ def test_the_wishes_are_the_programs():
 
 
 def test_what_is_not_there_is_said():
-    """The paths that are not built yet, and the options that are refused."""
+    """The paths that are not built yet."""
     paths = quoted(paragraph("These paths answer 404"))
-    options = quoted(paragraph("No rate limits and no budgets"))
 
     assert set(paths) == endpoints.NOT_YET
-    assert set(options) - {"check"} == LATER[KeyRow]
+
+
+def test_each_limit_of_a_key_is_said():
+    """By the name of its option, with what happens beyond it."""
+    rows = [quoted(row[0]) for row in table("limit | what it bounds | beyond it")]
+
+    assert {name for names in rows for name in names} == {
+        field.name
+        for field in attrs.fields(KeyRow)
+        if field.name.endswith(("_per_minute", "_streams", "_limit", "_carbon_g"))
+    }
 
 
 def test_what_is_there_is_said():

@@ -1,12 +1,14 @@
 """`lowproxy check`: what is wrong with a configuration, or what it would do."""
 
 import argparse
+import datetime
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from lowproxy.catalogue import Catalogue, open_config
 from lowproxy.config import Config
+from lowproxy.config.money import OLD_DAYS, rates
 from lowproxy.core.access import ApiKey
 from lowproxy.core.upstreams import region_matches
 
@@ -78,6 +80,19 @@ def _notes(config: Config, catalogue: Catalogue) -> Iterator[str]:
     for provider in catalogue.providers:
         if provider.id not in served:
             yield f"the provider {provider.id} has no [[models]] row, so it gets nothing"
+    for provider in catalogue.providers:
+        rows = [m for m in catalogue.models if m.provider == provider.id]
+        if any(m.price_prompt is not None and m.prices is None for m in rows) and (
+            provider.currency not in rates(config.billing)
+        ):
+            yield (
+                f"the provider {provider.id} is paid in {provider.currency}, which has no [[billing.rates]] row: "
+                f"its costs in {config.billing.currency} are unknown"
+            )
+    for row in config.billing.rates:
+        age = (datetime.datetime.now(datetime.UTC).date() - row.date).days
+        if age > OLD_DAYS:
+            yield f"the rate of {row.currency} in billing.rates is {age} days old"
     regions = {endpoint.region for endpoint in catalogue.endpoints}
     for key in config.keys:
         pin = key.region

@@ -11,9 +11,12 @@ import attrs
 
 from lowproxy.config.credentials import FileSecret, from_environ
 from lowproxy.config.feeds import FeedConfig, read_feeds
+from lowproxy.config.money import rate_problems
+from lowproxy.config.policy import api_key
 from lowproxy.config.reading import did_you_mean, read_tables, read_toml
 from lowproxy.config.rows import (
     Auto,
+    Billing,
     CarbonBudgetRow,
     CatalogueOptions,
     Eco,
@@ -34,12 +37,14 @@ from lowproxy.config.state import Places, locate
 from lowproxy.config.values import DIALECTS, Listen
 from lowproxy.core.access import ApiKey
 from lowproxy.core.keys import MIN_KEY_CHARS, hash_key
+from lowproxy.core.secret import Secret
 from lowproxy.errors import ConfigError
 
 __all__ = [
     "DIALECTS",
     "ENV_KEY",
     "Auto",
+    "Billing",
     "CarbonBudgetRow",
     "CatalogueOptions",
     "Config",
@@ -86,12 +91,14 @@ class Config:
     shared: Shared = attrs.field(factory=Shared)
     places: Places = attrs.field(factory=Places)  # of the two above
     carbon_budget: CarbonBudgetRow = attrs.field(factory=CarbonBudgetRow)
+    billing: Billing = attrs.field(factory=Billing)
     auto: Auto = attrs.field(factory=Auto)
     aliases: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     catalogue: CatalogueOptions = attrs.field(factory=CatalogueOptions)
     keys: tuple[ApiKey, ...] = ()
     providers: tuple[ProviderRow, ...] = ()
     models: tuple[ModelRow, ...] = ()
+    admin_key: Secret | None = None  # of the admin port's `/keys`
     path: Path | None = None  # the file it was read from
     lost: bool = False  # rows could not be read: what refers to them cannot be judged
 
@@ -158,6 +165,9 @@ def read(
         rows.get("store", Store()), rows.get("shared", Shared()), environ
     )
     problems += wrong
+    problems += rate_problems(rows.get("billing", Billing()))
+    admin_key, wrong = _admin_key(server, environ, path.parent if path else Path())
+    problems += wrong
     problems += _ports(server)
     problems += _duplicates(rows.get("providers", ()), rows.get("models", ()))
     problems = misread + unheard(problems, misread)
@@ -166,6 +176,7 @@ def read(
         keys=keys,
         feeds=feeds,
         places=places,
+        admin_key=admin_key,
         path=path,
         lost=lost,
         **rows,
@@ -203,7 +214,7 @@ def _keys(
             problems.append(f"keys[{i}].name: found {row.name!r} twice, needs another")
         if any(key.hash == digest for key in keys):
             problems.append(f"keys[{i}]: the same key as an earlier row")
-        keys.append(_api_key(row, digest))
+        keys.append(api_key(row, digest))
     if environ.get(ENV_KEY, "").strip() and all(r.key_env != ENV_KEY for r in rows):
         try:
             digest = hash_key(from_environ(ENV_KEY, environ))
@@ -225,19 +236,6 @@ def _digest(row: KeyRow, environ: Mapping[str, str]) -> str:
         return hash_key(from_environ(row.key_env or "", environ))
     except ValueError as exc:
         raise ValueError(f".key_env: {exc}") from None
-
-
-def _api_key(row: KeyRow, digest: str) -> ApiKey:
-    return ApiKey(
-        name=row.name,
-        hash=digest,
-        models=row.models,
-        providers=row.providers,
-        region=row.region,
-        prefer_low_carbon=row.prefer_low_carbon,
-        expires_at=row.expires_at.timestamp() if row.expires_at else None,
-        enabled=row.enabled,
-    )
 
 
 def _exposed(
@@ -263,6 +261,30 @@ def _exposed(
         for place, length in lengths.items()
         if length < MIN_KEY_CHARS
     ]
+
+
+def _admin_key(
+    server: Server, environ: Mapping[str, str], folder: Path
+) -> tuple[Secret | None, list[str]]:
+    """The credential of the admin port's `/keys`: None where there is none; and what is wrong with it."""
+    option = "admin_key_env" if server.admin_key_env else "admin_key_file"
+    path = f"server.{option}"
+    try:
+        if server.admin_key_env and server.admin_key_file:
+            problem = "found both admin_key_env and admin_key_file, needs one of them"
+            return None, [f"server: {problem}"]
+        if server.admin_key_env:
+            secret = Secret(from_environ(server.admin_key_env, environ))
+        elif server.admin_key_file:
+            secret = FileSecret(folder / server.admin_key_file)
+        else:
+            return None, []
+    except ValueError as exc:
+        return None, [f"{path}: {exc}"]
+    if (length := len(secret.reveal())) < MIN_KEY_CHARS:
+        right = f"{MIN_KEY_CHARS} or more: it makes keys"
+        return None, [f"{path}: this credential has {length} characters; needs {right}"]
+    return secret, []
 
 
 def _ports(server: Server) -> list[str]:

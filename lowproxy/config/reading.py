@@ -19,7 +19,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn
 
-from lowproxy.config.rows import LATER, TABLES
+from lowproxy.config.rows import TABLES
 from lowproxy.config.values import shown
 from lowproxy.errors import ConfigError
 
@@ -119,8 +119,6 @@ def _problems(exc: BaseException, path: str) -> Iterator[str]:
 def _extra(cls: type, path: str, name: str) -> str:
     known = attrs.fields_dict(cls)
     full = f"{path}.{name}"
-    if name in LATER.get(cls, ()):
-        return f"{full}: not enforced by this version, so it may not be set; remove it"
     if name in _SECRET_WORDS:
         prefix = next((p for p in ("key", "token") if f"{p}_env" in known), "api_key")
         if f"{prefix}_env" in known:

@@ -60,6 +60,9 @@ class Server:
     admin_listen: Port = _ADMIN
     # Room for a few images as data URLs; the first limit people run into elsewhere.
     max_body_bytes: Count = 32 * 1024 * 1024
+    # The credential of the admin port's `/keys`; without one nobody is let in there.
+    admin_key_env: EnvName | None = None
+    admin_key_file: Text | None = None
     # Beyond it a 503 with Retry-After: what is open costs memory, about 20 kB for a stream.
     max_requests: Count = 10_000
 
@@ -232,6 +235,24 @@ Aliases = dict[ModelId, Targets]
 
 
 @attrs.frozen
+class RateRow:
+    """`[[billing.rates]]`: what one unit of a currency is worth in the billing currency, and since when."""
+
+    currency: Currency
+    value: Positive
+    date: Day
+    source: Text | None = None  # such as the European Central Bank's reference rates
+
+
+@attrs.frozen
+class Billing:
+    """`[billing]`: the one currency of costs and budgets, and the rates of others."""
+
+    currency: Currency = "USD"  # what most providers are paid in
+    rates: tuple[RateRow, ...] = ()
+
+
+@attrs.frozen
 class CatalogueOptions:
     """`[catalogue]`: whether the built-in one is used."""
 
@@ -251,6 +272,12 @@ class KeyRow:
     prefer_low_carbon: Flag = True
     expires_at: Moment | None = None
     enabled: Flag = True
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    max_streams: Count | None = None  # at a time
+    daily_limit: Amount | None = None  # money, in billing.currency; days are UTC's
+    monthly_limit: Amount | None = None
+    daily_carbon_g: Amount | None = None
 
 
 @attrs.frozen
@@ -302,6 +329,9 @@ class ModelRow:
     capabilities: tuple[Capability, ...] | None = None
     price_prompt: Amount | None = None
     price_completion: Amount | None = None
+    price_cached: Amount | None = None  # of the prompt; default: price_prompt
+    price_reasoning: Amount | None = None  # default: price_completion
+    max_output_tokens: Count | None = None
     total_params_b: Positive | None = None
     active_params_b: Positive | None = None
     weight_bits: Positive | None = None
@@ -329,24 +359,11 @@ TABLES: dict[str, object] = {
     "store": Store,
     "shared": Shared,
     "carbon_budget": CarbonBudgetRow,
+    "billing": Billing,
     "auto": Auto,
     "aliases": Aliases,
     "catalogue": CatalogueOptions,
     "keys": tuple[KeyRow, ...],
     "providers": tuple[ProviderRow, ...],
     "models": tuple[ModelRow, ...],
-}
-
-# Options of the contract whose effect is not there yet: refused, not ignored.
-LATER: dict[type, frozenset[str]] = {
-    KeyRow: frozenset(
-        {
-            "requests_per_minute",
-            "tokens_per_minute",
-            "max_streams",
-            "daily_limit",
-            "monthly_limit",
-            "daily_carbon_g",
-        }
-    ),
 }

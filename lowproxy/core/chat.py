@@ -39,6 +39,7 @@ class ChatRequest:
     prompt_bytes: int
     has_media: bool
     max_tokens: int | None
+    choices: int  # answers asked for: `n`
     user: str | None = attrs.field(repr=False)
     has_ours: bool
     has_stream_options: bool
@@ -89,6 +90,7 @@ class ChatRequest:
             prompt_bytes=prompt_bytes,
             has_media=has_media,
             max_tokens=limit if type(limit) is int else None,  # true is an int too
+            choices=n if type(n := obj.get("n")) is int and n > 0 else 1,
             user=user if isinstance(user, str) else None,
             has_ours="route" in obj or "models" in obj or "provider" in obj,
             has_stream_options="stream_options" in obj,

@@ -23,6 +23,7 @@ class Prices(NamedTuple):
     completion: int
     reasoning: int
     per: int
+    currency: str  # the billing currency
 
     def cost_nano(self, usage: Usage) -> int:
         """What these tokens cost, in nano-units; half a nano-unit goes to the even one."""
@@ -50,8 +51,9 @@ def prices(
     cached: float | None = None,
     reasoning: float | None = None,
     rate: Decimal = Decimal(1),
+    currency: str = "USD",
 ) -> Prices:
-    """Prices per million tokens in a provider's currency, of which one unit is `rate` in the billing currency.
+    """Prices per million tokens in a provider's currency, of which one unit is `rate` in the billing `currency`.
 
     Cached tokens cost what others of the prompt do where nothing else is said, and reasoning tokens what
     others of the completion do.
@@ -65,7 +67,7 @@ def prices(
     exact = [Fraction(decimal(each)) * Fraction(rate) * NANO / _TOKENS for each in said]
     per = lcm(*(each.denominator for each in exact))
     first, second, third, fourth = (int(each * per) for each in exact)
-    return Prices(first, second, third, fourth, per)
+    return Prices(first, second, third, fourth, per, currency)
 
 
 def decimal(value: float) -> Decimal:

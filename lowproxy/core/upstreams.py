@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import attrs
 
+from lowproxy.core.cost import Prices
 from lowproxy.core.eco import ModelFacts
 from lowproxy.core.secret import Secret
 
@@ -50,6 +51,10 @@ class Model:
     capabilities: frozenset[str] = frozenset()
     price_prompt: float | None = None
     price_completion: float | None = None
+    price_cached: float | None = None  # None: as price_prompt
+    price_reasoning: float | None = None  # None: as price_completion
+    max_output_tokens: int | None = None
+    prices: Prices | None = None  # per token, in the billing currency; None: unknown
     facts: ModelFacts | None = None  # None: size unknown, so no eco figures
 
 

@@ -42,6 +42,7 @@ from lowproxy.server.pulse import running_pulse
 from lowproxy.server.scales import Scales
 from lowproxy.server.wire import Handler, Server
 from lowproxy.store.keys import KeyStore
+from lowproxy.store.limiter import MemoryLimiter
 from lowproxy.transport import fast, public
 from lowproxy.transport.answer import Client
 from lowproxy.transport.dispatch import Dispatch
@@ -111,6 +112,7 @@ async def running(config: Config, catalogue: Catalogue) -> AsyncIterator[Gateway
             ledger=ledger,
             body_watch=Watch(config.timeouts.body_s),
             carbon=carbon_budgets(config, metrics),
+            limiter=MemoryLimiter(),
         )
 
         parts.metrics.hooks.before = partial(books.write_all, parts)

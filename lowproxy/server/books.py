@@ -11,10 +11,12 @@ from typing import Any
 
 import structlog
 
+from lowproxy.core.cost import NANO
 from lowproxy.core.eco_block import eco_fields
 from lowproxy.core.eco_outcomes import PARTIAL, wasted
 from lowproxy.core.record import UsageRecord
 from lowproxy.logs import request_done
+from lowproxy.server.admission import settle
 from lowproxy.server.carbon import CarbonBudgets
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
@@ -27,6 +29,20 @@ DELAY_S = 0.1
 
 def write_down(parts: Parts, exchange: Exchange) -> None:
     """Called once per request, by the door, always."""
+    try:
+        _weigh(parts, exchange)
+    finally:
+        if exchange.reservation is not None:
+            settle(parts, exchange, exchange.reservation)
+    exchange.end()
+    waiting = parts.unwritten
+    waiting.append(exchange)
+    if len(waiting) == 1:
+        asyncio.get_running_loop().call_later(DELAY_S, write_all, parts)
+
+
+def _weigh(parts: Parts, exchange: Exchange) -> None:
+    """Impact and cost of what the answer has not told already."""
     usage, candidate = exchange.usage, exchange.candidate
     if usage is not None and candidate is not None:
         is_cut = usage.counted and exchange.outcome != "ok"
@@ -36,15 +52,12 @@ def write_down(parts: Parts, exchange: Exchange) -> None:
             exchange.impact = parts.scales.weigh(
                 candidate, usage, notes, exchange.reading
             )
+            prices = candidate.model.prices
+            exchange.cost_nano = None if prices is None else prices.cost_nano(usage)
     if len(exchange.attempts) > 1 or exchange.outcome != "ok":
         exchange.wasted = _wasted(parts, exchange)
     if parts.carbon is not None:
         _budget(parts.carbon, exchange)
-    exchange.end()
-    waiting = parts.unwritten
-    waiting.append(exchange)
-    if len(waiting) == 1:
-        asyncio.get_running_loop().call_later(DELAY_S, write_all, parts)
 
 
 def write_all(parts: Parts) -> None:
@@ -121,6 +134,8 @@ def access_facts(record: UsageRecord) -> dict[str, Any]:
         facts["completion_tokens"] = record.usage.completion
         if record.usage.cached:
             facts["cached_tokens"] = record.usage.cached
+    if record.cost_nano is not None:
+        facts["cost"] = record.cost_nano / NANO
     if record.impact is not None:
         facts["energy_wh"] = round(record.impact.energy_wh, 9)
         facts["carbon_g"] = round(record.impact.carbon_g, 9)

@@ -7,6 +7,8 @@ import attrs
 
 from lowproxy.core.access import ApiKey
 from lowproxy.core.eco import EcoImpact, Reading
+from lowproxy.core.limits import Rates, Reservation
+from lowproxy.core.rate_fields import rate_fields
 from lowproxy.core.record import UsageRecord
 from lowproxy.core.routing import RouteDecision
 from lowproxy.core.upstreams import Candidate
@@ -60,6 +62,9 @@ class Exchange:
     eco: str | None = None  # "full" or "short", where the request says
     notes: tuple[str, ...] = ()  # what an impact has to say of the request
     unreadable_events: int = 0
+    cost_nano: int | None = None  # in the billing currency; None: unknown
+    reservation: Reservation | None = None  # of a key with limits, until it is settled
+    rates: Rates | None = None  # of a key with limits: what is left of them
     begun: bool = False  # a head has left, though nothing of the answer behind it
     deferred: bool = False  # the books are written later, by the aftermath
 
@@ -81,6 +86,8 @@ class Exchange:
         if self.candidate is not None:
             fields.append(("X-LowRouter-Provider", self.candidate.endpoint.provider.id))
             fields.append(("X-LowRouter-Region", self.candidate.endpoint.region))
+        if self.rates is not None:
+            fields += rate_fields(self.rates)
         return fields
 
     def decided(self, decision: RouteDecision) -> None:
@@ -140,4 +147,11 @@ class Exchange:
             attempts=tuple([(a.candidate, a.outcome) for a in self.attempts]),
             unreadable_events=self.unreadable_events,
             wasted=self.wasted,
+            cost_nano=self.cost_nano,
+            currency=_currency(candidate) if self.cost_nano is not None else None,
         )
+
+
+def _currency(candidate: Candidate | None) -> str | None:
+    prices = candidate.model.prices if candidate is not None else None
+    return None if prices is None else prices.currency

@@ -15,6 +15,7 @@ from lowproxy.server.exchange import Exchange
 from lowproxy.server.scales import Scales
 from lowproxy.store.keys import KeyStore
 from lowproxy.store.ledger import Ledger
+from lowproxy.store.limiter import Limiter
 from lowproxy.transport.dispatch import Dispatch
 from lowproxy.transport.run import Cancellable
 from lowproxy.transport.watch import Watch
@@ -41,6 +42,7 @@ class Parts:
     metrics: Metrics
     pick: Pick
     aftermath: Aftermath
+    limiter: Limiter
     body_watch: Watch  # over bodies that are still coming in
     carbon: CarbonBudgets | None = None  # None: no budget is configured
     ledger: Ledger | None = None  # None: no books are kept

@@ -7,6 +7,7 @@ import orjson
 
 from lowproxy.core import splice
 from lowproxy.core.chat import ChatRequest
+from lowproxy.core.cost import NANO
 from lowproxy.core.eco_accuracy import MEDIA
 from lowproxy.core.eco_block import eco_fields
 from lowproxy.core.eco_measured import LATE, told_above, told_in
@@ -20,6 +21,7 @@ from lowproxy.errors import (
     BodyTooLargeError,
     UnsupportedMediaTypeError,
 )
+from lowproxy.server.admission import admit, cost_fields
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.opening import open_answer, stream_fields
 from lowproxy.server.parts import Parts
@@ -52,6 +54,8 @@ async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -
     if parts.carbon is not None:
         parts.carbon.admit(exchange.began)
     decision = decide(chat, exchange.key, parts.pool, resting, pick, parts.memo)
+    if exchange.key.limits is not None:
+        decision = await admit(parts, exchange, chat, decision)
     exchange.decided(decision)
     opened, caller = await open_answer(parts, request, decision, chat, exchange)
     if reading := told_above(opened.answer.fields):
@@ -83,6 +87,11 @@ def annotation(
         "region": candidate.endpoint.region,
     }
     exchange.usage = exchange.weighed = usage
+    prices = candidate.model.prices
+    if prices is not None and usage is not None:
+        cost_nano = exchange.cost_nano = prices.cost_nano(usage)
+        fields["cost"] = cost_nano / NANO
+        fields["currency"] = prices.currency
     exchange.impact = parts.scales.weigh(
         candidate, usage, exchange.notes, exchange.reading
     )
@@ -154,7 +163,11 @@ def _whole(
         body = splice.replace_string(body, "model", splice.quoted(candidate.model.id))
     body = splice.put_member(body, parsed, "lowrouter", value)
     exchange.http_status = whole.answer.status
-    fields = [*exchange.answer_fields(), *forwarded(whole.answer.fields, DOWN)]
+    fields = [
+        *exchange.answer_fields(),
+        *cost_fields(exchange),
+        *forwarded(whole.answer.fields, DOWN),
+    ]
     answer = send(request, whole.answer.status, fields, body)
     exchange.first_byte = time.monotonic()
     return answer

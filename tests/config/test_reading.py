@@ -123,24 +123,6 @@ def test_a_secret_in_the_file_is_refused(option):
         assert "sk-secret" not in problem
 
 
-@pytest.mark.parametrize(
-    "option",
-    [
-        "requests_per_minute",
-        "tokens_per_minute",
-        "max_streams",
-        "daily_limit",
-        "monthly_limit",
-        "daily_carbon_g",
-    ],
-)
-def test_a_limit_that_is_not_enforced_is_refused(option):
-    """Ignoring it in silence would be a promise broken."""
-    _, [problem] = read(f"[[keys]]\nname = 'x'\n{option} = 3")
-
-    assert problem.startswith(f"keys[0].{option}: not enforced by this version")
-
-
 def test_a_table_with_mistakes_does_not_hide_the_others():
     """What was understood is still there, so that it can be checked too."""
     rows, problems = read("[timeouts]\nidel = 1\n[[keys]]\nname = 'x'")

@@ -1,6 +1,7 @@
 """Limits hold under every order of requests, cancels and crashes."""
 
 import datetime
+import itertools
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from lowproxy.core.account import DAY_S, Account, month_end, month_of
 from lowproxy.core.limits import Actual, Estimate, Limits, Refusal, Reservation
 
+IDS = itertools.count()
 NOW = datetime.datetime(2026, 3, 30, 12, tzinfo=datetime.UTC).timestamp()
 STEPS = st.lists(
     st.one_of(
@@ -24,12 +26,8 @@ STEPS = st.lists(
 
 
 def reserve(account, limits, nano=0, tokens=0, now=NOW, stream=False, grams=0):
-    reserve.count += 1
     estimate = Estimate(tokens, nano, grams, stream)
-    return account.reserve("k", f"r{reserve.count}", limits, estimate, now)
-
-
-reserve.count = 0
+    return account.reserve("k", f"r{next(IDS)}", limits, estimate, now)
 
 
 @given(steps=STEPS, daily=st.integers(0, 100), monthly=st.integers(0, 200))

@@ -150,6 +150,8 @@ async def test_a_unary_answer(serve, upstream):
     block = json.loads(b'{"lowrouter":' + after)["lowrouter"]
     assert block["generation_id"] == record.generation_id
     assert (block["provider"], block["region"]) == ("p1", "eu-west")
+    assert (block["cost"], block["currency"]) == (0.000012, "USD")
+    assert told.headers["x-lowrouter-cost"] == "0.000012"
     assert set(block["eco"]) == {
         "energy_wh",
         "carbon_g",
@@ -167,6 +169,7 @@ async def test_a_unary_answer(serve, upstream):
         "x-lowrouter-generation-id",
         "x-lowrouter-provider",
         "x-lowrouter-region",
+        "x-lowrouter-cost",
         "x-request-id",
     }
     assert (record.usage.prompt, record.usage.completion) == (9, 3)

@@ -1,0 +1,40 @@
+"""`x-ratelimit-*` as OpenAI writes them."""
+
+import pytest
+
+from lowproxy.core.limits import Rates
+from lowproxy.core.rate_fields import rate_fields
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0ms"),
+        (0.0001, "1ms"),
+        (0.12, "120ms"),
+        (1, "1s"),
+        (8.64, "8.64s"),
+        (59.5, "59.5s"),
+        (60, "1m0s"),
+        (360, "6m0s"),
+    ],
+)
+def test_durations(seconds, text):
+    """Their units, and never shorter than it is."""
+    fields = dict(rate_fields(Rates(10, 9, seconds, None, 0, 0)))
+    assert fields == {
+        "x-ratelimit-limit-requests": "10",
+        "x-ratelimit-remaining-requests": "9",
+        "x-ratelimit-reset-requests": text,
+    }
+
+
+def test_only_limits_that_the_key_has_are_told():
+    """Nothing is said of what is not limited."""
+    assert rate_fields(Rates(None, 0, 0, None, 0, 0)) == []
+    fields = dict(rate_fields(Rates(None, 0, 0, 1000, 400, 36)))
+    assert fields == {
+        "x-ratelimit-limit-tokens": "1000",
+        "x-ratelimit-remaining-tokens": "400",
+        "x-ratelimit-reset-tokens": "36s",
+    }
