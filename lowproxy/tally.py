@@ -16,6 +16,8 @@ from lowproxy.core.semconv import DURATION_S, FIRST_TOKEN_S, OUTPUT_TOKEN_S, TOK
 MOST_KINDS = 4096
 # Requests that are kept for the page of the admin port: some 2 kB each.
 MOST_RECENT = 500
+# How far back the page's curves go.
+MINUTES = 3
 
 _DURATION_MS = tuple(bound * 1000 for bound in DURATION_S)
 _FIRST_MS = tuple(bound * 1000 for bound in FIRST_TOKEN_S)
@@ -73,12 +75,14 @@ class Row:
 
 
 class Tally:
-    """Rows by kind, attempts by candidate and outcome, and the last requests."""
+    """Rows by kind, attempts by candidate and outcome, the last requests, the last minutes."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[object, ...], Row] = {}
         self.attempts: dict[tuple[str, str], int] = {}
         self.recent: deque[UsageRecord] = deque(maxlen=MOST_RECENT)
+        # Requests so far, those that failed, open streams: once a second.
+        self.history: deque[tuple[int, int, int]] = deque(maxlen=MINUTES * 60 + 1)
 
     def rows(self) -> Iterator[tuple[Kind, Row]]:
         """Every kind that has been seen, with its sums."""
@@ -118,10 +122,23 @@ class Tally:
             row.wasted_g += record.wasted[1]
         self.recent.append(record)
 
+    def beat(self, open_streams: int) -> None:
+        """Called once a second, for the curves of the last minutes."""
+        requests = failed = 0
+        for kind, row in self._rows.items():
+            requests += row.requests
+            failed += row.requests if is_failure(str(kind[5])) else 0
+        self.history.append((requests, failed, open_streams))
+
     def _new(self, kind: tuple[object, ...]) -> Row:
         if len(self._rows) >= MOST_KINDS:
             kind = (kind[0], "other", "other", "other", *kind[4:])
         return self._rows.setdefault(kind, Row())
+
+
+def is_failure(status: str) -> bool:
+    """Whether it was for us or for the upstream to get right."""
+    return status in ("upstream_error", "gateway_error")
 
 
 def token_time_ms(record: UsageRecord) -> float | None:

@@ -79,7 +79,7 @@ def test_data_files_load(name):
     elif kind == "toml":
         assert tomllib.loads(text)
     else:
-        assert kind in ("md", "csv")
+        assert kind in ("md", "csv", "html")
         assert text.strip()
 
 

@@ -210,9 +210,10 @@ def test_each_limit_of_a_key_is_said():
 
 def test_what_is_there_is_said():
     """Every path that is served."""
-    said = set(re.findall(r"`(?:GET|POST) (/[\w/{}]+)`", paragraph("**Ports.**")))
+    said = set(re.findall(r"`(?:GET|POST) (/[\w/{}]*)`", paragraph("**Ports.**")))
 
-    assert said == set(endpoints.ENDPOINTS) | {"/livez", "/readyz", "/metrics"}
+    admin = {"/", "/events", "/livez", "/readyz", "/metrics"}
+    assert said == set(endpoints.ENDPOINTS) | admin
 
 
 def test_the_table_of_changes_is_true_to_the_tree():

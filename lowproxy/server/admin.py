@@ -1,17 +1,22 @@
-"""The admin port: `/livez` (alive), `/readyz` (can route), `/metrics` (Prometheus). Nothing of the API."""
+"""The admin port: `/livez` (alive), `/readyz` (can route), `/metrics` (Prometheus), `/` (a page to look at).
+
+Nothing of the API.
+"""
 
 from collections.abc import Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from lowproxy.metrics import Metrics
+from lowproxy.server.page import Page
+from lowproxy.server.parts import Parts
+from lowproxy.server.snapshot import snapshot
 
 # Why the gateway cannot route, or None.
 Ready = Callable[[], str | None]
 
 
-def admin_app(ready: Ready, metrics: Metrics) -> web.Application:
+def admin_app(ready: Ready, parts: Parts) -> web.Application:
     """An ordinary application: nothing here is hot."""
 
     async def livez(request: web.Request) -> web.Response:
@@ -25,11 +30,17 @@ def admin_app(ready: Ready, metrics: Metrics) -> web.Application:
 
     async def exposition(request: web.Request) -> web.Response:
         return web.Response(
-            body=metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST}
+            body=parts.metrics.exposition(),
+            headers={"Content-Type": CONTENT_TYPE_LATEST},
         )
 
     app = web.Application()
     app.router.add_get("/livez", livez)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", exposition)
+    page = Page(
+        lambda now: snapshot(parts, ready(), now),
+        loopback=parts.config.server.admin_listen.loopback,
+    )
+    page.add_to(app)
     return app

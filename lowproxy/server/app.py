@@ -220,9 +220,7 @@ def _close_idle(parts: Parts, server: Server) -> bool:
 
 @asynccontextmanager
 async def _admin(parts: Parts, listen: Listen) -> AsyncIterator[Listen]:
-    runner = web.AppRunner(
-        admin_app(lambda: not_ready(parts), parts.metrics), access_log=None
-    )
+    runner = web.AppRunner(admin_app(lambda: not_ready(parts), parts), access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, listen.host, listen.port)

@@ -45,6 +45,7 @@ class Pulse:
 
     def _beat(self, due: float) -> None:
         self._metrics.loop_lag_s.observe(max(0.0, self._loop.time() - due))
+        self._metrics.tally.beat(self._metrics.open_streams)
         self.start()
 
 

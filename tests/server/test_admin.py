@@ -68,7 +68,7 @@ async def test_metrics_while_a_request_is_open(serve, upstream):
     await asked
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/models", "/api/v1/chat/completions"])
+@pytest.mark.parametrize("path", ["/v1/models", "/models", "/api/v1/chat/completions"])
 async def test_nothing_of_the_api(serve, upstream, path):
     """Not even with a good key."""
     gateway = await serve(upstream)
@@ -80,7 +80,7 @@ async def test_nothing_of_it_on_the_api_port(serve, upstream):
     """Exposing the API exposes nothing else."""
     gateway = await serve(upstream)
     async with gateway.caller() as caller:
-        for path in ("/livez", "/readyz", "/metrics", "/v1/metrics"):
+        for path in ("/", "/events", "/livez", "/readyz", "/metrics", "/v1/metrics"):
             reply = await caller.get(path)
             await reply.rest()
             assert reply.status == 404

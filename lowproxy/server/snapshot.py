@@ -1,0 +1,173 @@
+"""What the page of the admin port shows, as one JSON object: the state of now, and the last requests.
+
+Made only while somebody looks. Names and numbers, never text of a request; a key appears by its name.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from lowproxy import __version__
+from lowproxy.core.eco_block import six
+from lowproxy.core.grid_reading import moment
+from lowproxy.core.record import UsageRecord
+from lowproxy.server.parts import Parts
+from lowproxy.server.pulse import candidates
+from lowproxy.tally import is_failure, token_time_ms
+
+# How many of the last requests are listed one by one.
+SHOWN = 25
+
+
+def snapshot(parts: Parts, reason: str | None, now: float) -> bytes:
+    """JSON; `reason` is why the gateway cannot route, `now` is in seconds since the epoch."""
+    metrics = parts.metrics
+    recent = list(metrics.tally.recent)
+    shown = recent[: -SHOWN - 1 : -1]
+    return orjson.dumps(
+        {
+            "version": __version__,
+            "now": now,
+            "not_ready": reason,
+            "open": [metrics.open_requests, metrics.open_streams],
+            "lag_ms": round(metrics.loop_lag_s.last * 1000, 2),
+            "history": list(metrics.tally.history),
+            "totals": _totals(parts),
+            "window": {"requests": len(recent), **_times(recent)},
+            "providers": _providers(parts, recent),
+            "upstreams": _upstreams(parts),
+            "grid": _grid(parts, now),
+            "requests": [_request(record) for record in shown],
+        }
+    )
+
+
+def percentiles(values: Iterable[float | None]) -> list[float] | None:
+    """The 50th, 90th and 99th (nearest rank) of those that are known; None where none is."""
+    ranked = sorted(value for value in values if value is not None)
+    if not ranked:
+        return None
+    last = len(ranked) - 1
+    return [
+        round(ranked[min(last, int(len(ranked) * share))], 3)
+        for share in (0.5, 0.9, 0.99)
+    ]
+
+
+def _times(records: Sequence[UsageRecord]) -> dict[str, Any]:
+    """Milliseconds to the first byte of what was answered, and between tokens of streams."""
+    return {
+        "first_ms": percentiles(r.latency_ms for r in records if r.provider),
+        "gap_ms": percentiles(map(token_time_ms, records)),
+    }
+
+
+def _totals(parts: Parts) -> dict[str, Any]:
+    """Since the start."""
+    sums = {"requests": 0, "failed": 0, "prompt": 0, "completion": 0, "retries": 0}
+    eco = {"wh": 0.0, "g": 0.0, "wasted_wh": 0.0, "wasted_g": 0.0}
+    for kind, row in parts.metrics.tally.rows():
+        sums["requests"] += row.requests
+        sums["failed"] += row.requests if is_failure(kind.status) else 0
+        sums["prompt"] += row.prompt
+        sums["completion"] += row.completion
+        sums["retries"] += row.retries
+        eco["wh"] += row.energy_wh
+        eco["g"] += row.carbon_g
+        eco["wasted_wh"] += row.wasted_wh
+        eco["wasted_g"] += row.wasted_g
+    return {**sums, **{name: six(value) for name, value in eco.items()}}
+
+
+def _providers(parts: Parts, recent: Sequence[UsageRecord]) -> list[dict[str, Any]]:
+    """One row per provider that was asked, those with the most requests first."""
+    rows: dict[str, dict[str, Any]] = {}
+    for kind, row in parts.metrics.tally.rows():
+        if kind.provider is None:
+            continue
+        blank = {"requests": 0, "failed": 0, "retries": 0, "tokens": 0}
+        one = rows.setdefault(
+            kind.provider, {"id": kind.provider, **blank, "wh": 0.0, "g": 0.0}
+        )
+        one["requests"] += row.requests
+        one["failed"] += row.requests if is_failure(kind.status) else 0
+        one["retries"] += row.retries
+        one["tokens"] += row.prompt + row.completion
+        one["wh"] += row.energy_wh
+        one["g"] += row.carbon_g
+    for name, one in rows.items():
+        one.update(_times([r for r in recent if r.provider == name]))
+        one["wh"], one["g"] = six(one["wh"]), six(one["g"])
+    return sorted(rows.values(), key=lambda one: (-one["requests"], one["id"]))
+
+
+def _upstreams(parts: Parts) -> list[dict[str, Any]]:
+    """One row per endpoint: how many of its models are in use, and which are not."""
+    resting = parts.health.resting(time.monotonic())
+    rows: dict[str, dict[str, Any]] = {}
+    for candidate in candidates(parts):
+        endpoint = candidate.endpoint
+        row = rows.get(endpoint.id)
+        if row is None:
+            row = rows[endpoint.id] = {
+                "id": endpoint.id,
+                "provider": endpoint.provider.id,
+                "region": endpoint.region,
+                "provenance": endpoint.provenance,
+                "zone": parts.scales.reading(endpoint).zone,
+                "models": 0,
+                "troubled": [],
+            }
+        row["models"] += 1
+        if candidate.id in resting:
+            row["troubled"].append([candidate.model.id, "resting"])
+    return sorted(rows.values(), key=lambda row: (-len(row["troubled"]), row["id"]))
+
+
+def _grid(parts: Parts, now: float) -> list[dict[str, Any]]:
+    """The reading in use per zone where an endpoint stands, the cleanest first."""
+    rows: dict[str, dict[str, Any]] = {}
+    for candidate in candidates(parts):
+        reading = parts.scales.reading(candidate.endpoint)
+        if reading.zone in rows:
+            continue
+        rows[reading.zone] = {
+            "zone": reading.zone,
+            "g_per_kwh": six(reading.grams_per_kwh),
+            "source": reading.source,
+            "live": reading.live,
+            "at": reading.at,
+            "age_s": round(now - moment(reading.at)) if reading.live else None,
+        }
+    return sorted(rows.values(), key=lambda row: float(row["g_per_kwh"]))
+
+
+def _request(record: UsageRecord) -> dict[str, Any]:
+    usage, impact = record.usage, record.impact
+    return {
+        "id": record.generation_id,
+        "at": record.completed_at,
+        "endpoint": record.endpoint,
+        "key": record.key_id,
+        "model": record.resolved_model,
+        "provider": record.provider,
+        "region": record.region,
+        "status": record.status,
+        "http": record.http_status,
+        "code": record.error,
+        "streamed": record.streamed,
+        "first_ms": _ms(record.latency_ms),
+        "took_ms": _ms(record.duration_ms),
+        "tokens": [usage.prompt, usage.completion] if usage else None,
+        "wh": six(impact.energy_wh) if impact else None,
+        "g": six(impact.carbon_g) if impact else None,
+        "zone": impact.grid.zone if impact else None,
+        "accuracy": impact.accuracy if impact else None,
+        "attempts": record.attempts,
+    }
+
+
+def _ms(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
