@@ -24,7 +24,7 @@ from lowproxy.providers.provider import UpstreamRequest
 from lowproxy.server import app, books, door, keeping
 from lowproxy.server.aiohttp_server import PublicServer
 from lowproxy.store import ledger
-from lowproxy.transport import fast, public
+from lowproxy.transport import dispatch, fast, public
 from lowproxy.transport.answer import Answer
 from tests.fakes import LIMIT_S, FakeUpstream, RawCaller, Tally
 
@@ -259,7 +259,7 @@ def log_text(monkeypatch):
     before = structlog.get_config()
     flush = logs.set_up("json", stream, batched=True)  # as `lowproxy serve` does
     # A logger that was used before has kept its old stream.
-    for module in (door, app, books, keeping, ledger):
+    for module in (door, app, books, keeping, ledger, dispatch):
         monkeypatch.setattr(module, "log", structlog.get_logger("x"))
 
     def text() -> str:

@@ -42,11 +42,11 @@ class Breaker:
     _failed_at: float = float("-inf")
     _good: float = 0.0
     _bad: float = 0.0
-    _faded_at: float = float("-inf")
+    heard_at: float = float("-inf")  # when the counts last faded
 
     def succeeded(self, began: float, now: float) -> bool:
         """A request came to a good end; whether that changes the state."""
-        if now - self._faded_at >= _STEP_S:
+        if now - self.heard_at >= _STEP_S:
             self._fade(now)
         self._good += 1
         if self.is_open:
@@ -79,9 +79,11 @@ class Breaker:
 
     def error_rate(self, now: float) -> float | None:
         """The faded share of failures; None where nothing is left to divide."""
-        self._fade(now)
         whole = self._good + self._bad
-        return self._bad / whole if whole >= 0.5**_FADED else None
+        left = whole and whole * 0.5 ** (
+            (now - self.heard_at) / self.limits.half_life_s
+        )
+        return self._bad / whole if left >= 0.5**_FADED else None
 
     def is_forgotten(self, now: float) -> bool:
         """Whether its last failure is too long ago to mean anything."""
@@ -102,7 +104,7 @@ class Breaker:
 
     def _fade(self, now: float) -> None:
         if self._good or self._bad:
-            factor = 0.5 ** ((now - self._faded_at) / self.limits.half_life_s)
+            factor = 0.5 ** ((now - self.heard_at) / self.limits.half_life_s)
             self._good *= factor
             self._bad *= factor
-        self._faded_at = now
+        self.heard_at = now

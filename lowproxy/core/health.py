@@ -10,7 +10,6 @@ from lowproxy.core.breaker import Breaker, Limits
 from lowproxy.core.rotation import REFUSED, Credential, Rest, Rotation
 from lowproxy.core.upstreams import Candidate
 from lowproxy.core.vitals import CredentialHealth, HealthView, Latencies, Vitals
-from lowproxy.core.waits import Waits
 
 # How often medians are worked out, at the most.
 FRESH_S = 1.0
@@ -42,20 +41,17 @@ class Health:
     ) -> None:
         """A whole answer came."""
         vitals = self._known.get(candidate_id) or self._meet(candidate_id)
-        if vitals.durations is None:
-            vitals.durations = Waits()
-        vitals.durations.note(now, now - began)
-        self._worked(candidate_id, vitals, credential, began, now)
+        vitals.durations.append((now, now - began))
+        vitals.breaker.succeeded(began, now)
+        if self.troubled:
+            self._settle(candidate_id, vitals, credential, began, now)
 
     def streaming(
         self, candidate_id: str, credential: Credential, began: float, now: float
     ) -> None:
         """A stream began; `ended` or `failed` is to follow, unless the caller leaves."""
         vitals = self._known.get(candidate_id) or self._meet(candidate_id)
-        if vitals.first_bytes is None:
-            vitals.first_bytes = Waits()
-        vitals.first_bytes.note(now, now - began)
-        vitals.heard_at = now
+        vitals.first_bytes.append((now, now - began))
         if self.troubled:
             vitals.breaker.began(began, now)
             self._settle(candidate_id, vitals, credential, began, now)
@@ -63,7 +59,6 @@ class Health:
     def ended(self, candidate_id: str, began: float, now: float) -> None:
         """A stream came to its end as it should."""
         vitals = self._known.get(candidate_id) or self._meet(candidate_id)
-        vitals.heard_at = now
         if vitals.breaker.succeeded(began, now):
             self._changed(candidate_id, vitals, now)
 
@@ -72,12 +67,13 @@ class Health:
     ) -> None:
         """The upstream refused the request itself: it is well, and the wait says nothing of answers."""
         vitals = self._known.get(candidate_id) or self._meet(candidate_id)
-        self._worked(candidate_id, vitals, credential, began, now)
+        vitals.breaker.succeeded(began, now)
+        if self.troubled:
+            self._settle(candidate_id, vitals, credential, began, now)
 
     def failed(self, candidate_id: str, began: float, now: float) -> None:
         """No answer came, or one that was none, or it broke off."""
         vitals = self._known.get(candidate_id) or self._meet(candidate_id)
-        vitals.heard_at = now
         was_trial = vitals.end_trial(began)
         if vitals.breaker.failed(began, now) or was_trial:
             self._changed(candidate_id, vitals, now)
@@ -97,7 +93,6 @@ class Health:
         """
         limits = self.limits
         vitals = self._known.get(candidate.id) or self._meet(candidate.id)
-        vitals.heard_at = now
         own_s = limits.credential_rest_s if reason == REFUSED else limits.rest_s
         is_floor = retry_after_s is not None
         rest_s = own_s if retry_after_s is None else retry_after_s
@@ -210,19 +205,6 @@ class Health:
     def _meet(self, candidate_id: str) -> Vitals:
         vitals = self._known[candidate_id] = Vitals(self.limits)
         return vitals
-
-    def _worked(
-        self,
-        candidate_id: str,
-        vitals: Vitals,
-        credential: Credential,
-        began: float,
-        now: float,
-    ) -> None:
-        vitals.heard_at = now
-        vitals.breaker.succeeded(began, now)
-        if self.troubled:
-            self._settle(candidate_id, vitals, credential, began, now)
 
     def _settle(
         self,

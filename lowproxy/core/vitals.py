@@ -55,24 +55,29 @@ class Latencies(dict[str, float]):
         return self.prior_s
 
     @classmethod
-    def of(cls, waits: Mapping[str, Waits | None], now: float) -> "Latencies":
+    def of(cls, waits: Mapping[str, Waits], now: float) -> "Latencies":
         """The medians of those that have any."""
-        medians = {id_: w.median_s(now) for id_, w in waits.items() if w is not None}
+        medians = {id_: w.median_s(now) for id_, w in waits.items()}
         return cls({id_: s for id_, s in medians.items() if s is not None})
 
 
 class Vitals:
     """One candidate's breaker, its waits, its credentials, and the request that tries it."""
 
-    __slots__ = ("breaker", "durations", "first_bytes", "heard_at", "rotation", "trial")
+    __slots__ = ("breaker", "durations", "first_bytes", "rotation", "trial")
 
     def __init__(self, limits: Limits) -> None:
         self.breaker = Breaker(limits)
-        self.first_bytes: Waits | None = None
-        self.durations: Waits | None = None
+        self.first_bytes = Waits()
+        self.durations = Waits()
         self.rotation: Rotation | None = None
         self.trial: float | None = None  # when the one request went up that tries it
-        self.heard_at = 0.0
+
+    @property
+    def heard_at(self) -> float:
+        """When it was last heard of, give or take a few seconds."""
+        newest = (ring[-1][0] for ring in (self.first_bytes, self.durations) if ring)
+        return max(self.breaker.heard_at, *newest, float("-inf"))
 
     def in_trouble(self, now: float) -> bool:
         """Whether anything of it is not as it should be."""
@@ -123,11 +128,7 @@ class Vitals:
             state=state,
             failures=breaker.failures,
             error_rate=breaker.error_rate(now),
-            first_byte_s=_median_s(self.first_bytes, now),
-            duration_s=_median_s(self.durations, now),
+            first_byte_s=self.first_bytes.median_s(now),
+            duration_s=self.durations.median_s(now),
             resting_until=until,
         )
-
-
-def _median_s(waits: Waits | None, now: float) -> float | None:
-    return waits.median_s(now) if waits is not None else None

@@ -19,10 +19,10 @@ def test_the_median_of_the_newest_of_five_minutes(steps):
     waits, now, noted = Waits(), 1000.0, []
     for step, seconds in steps:
         now += step
-        waits.note(now, seconds)
+        waits.append((now, seconds))
         noted.append((now, seconds))
 
-    recent = [seconds for at, seconds in noted[-KEPT:] if at > now - RECENT_S]
+    recent = [seconds for at, seconds in noted[-KEPT:] if now - at < RECENT_S]
     assert waits.median_s(now) == (median(recent) if recent else None)
 
 
@@ -30,6 +30,6 @@ def test_the_median_of_the_newest_of_five_minutes(steps):
 def test_what_is_old_is_forgotten(later, expected):
     """Five minutes after the last wait nothing is known any more."""
     waits = Waits()
-    waits.note(0.0, 2.0)
+    waits.append((0.0, 2.0))
 
     assert waits.median_s(later) == expected
