@@ -17,8 +17,11 @@ import lowproxy
 ROOT = Path(__file__).parents[1]
 BUILD_S = 120.0  # a busy machine
 
-# What a build reads; the rest of the tree must not matter.
-SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE", "lowproxy")
+# What a build reads, and beside it what must not get into the wheel.
+SOURCES = (
+    *("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE", "lowproxy"),
+    *("tests", "benchmarks", "deploy"),
+)
 SETUPTOOLS = (77,)  # as in pyproject.toml
 
 
@@ -40,7 +43,7 @@ def wheel(tmp_path_factory):
     source = tmp_path_factory.mktemp("source")
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            nothing_built = shutil.ignore_patterns("__pycache__")
+            nothing_built = shutil.ignore_patterns("__pycache__", "node_modules")
             shutil.copytree(ROOT / name, source / name, ignore=nothing_built)
         else:
             shutil.copy(ROOT / name, source / name)
@@ -89,7 +92,7 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel):
 
 
 def test_nothing_but_the_package_is_in_the_wheel(wheel):
-    """No tests, no benchmarks: what is installed is imported as lowproxy."""
+    """No tests, no benchmarks, no deploy: what is installed is imported as lowproxy."""
     tops = {name.partition("/")[0] for name in inside(wheel)}
 
     assert tops == {"lowproxy", f"lowproxy-{lowproxy.__version__}.dist-info"}
