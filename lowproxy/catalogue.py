@@ -77,9 +77,16 @@ def open_config(
     *,
     listen: str | None = None,
     admin_listen: str | None = None,
+    instance: int | None = None,
 ) -> tuple[Config, Catalogue]:
     """The configuration and what it puts in use; raises ConfigError with all mistakes."""
-    config, problems = read(path, environ, listen=listen, admin_listen=admin_listen)
+    config, problems = read(
+        path,
+        environ,
+        listen=listen,
+        admin_listen=admin_listen,
+        instance=instance,
+    )
     catalogue = None
     # Rows that could not be read are not there: what refers to them looks wrong too.
     if not config.lost:

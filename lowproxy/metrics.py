@@ -7,6 +7,7 @@ would cost a request more than choosing its route). What has a name in OpenTelem
 generative AI is exported under that one.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import Protocol
@@ -212,6 +213,12 @@ class Metrics:
             "Answers of grid sources that could not be used, by reason",
             ("source", "reason"),
         )
+        self.config_reloads = Counter(
+            "lowproxy_config_reloads",
+            "Reloads of the configuration, by what became of them",
+            ("outcome",),
+        )
+        self.config_loaded_at = time.time()
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -236,6 +243,7 @@ class Metrics:
         )
         yield self.loop_lag_s.family()
         yield self.grid_failures.family()
+        yield self.config_reloads.family()
         yield from self._gauges()
         yield from self._books()
 
@@ -253,6 +261,12 @@ class Metrics:
                 "Always 1; the version",
                 ("version",),
                 {(__version__,): 1},
+            ),
+            (
+                "lowproxy_config_loaded_timestamp_seconds",
+                "When the configuration in force was read",
+                (),
+                {(): self.config_loaded_at},
             ),
             (
                 "lowproxy_open_requests",

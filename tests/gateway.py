@@ -21,7 +21,7 @@ from lowproxy import logs
 from lowproxy.catalogue import open_config
 from lowproxy.core.record import UsageRecord
 from lowproxy.providers.provider import UpstreamRequest
-from lowproxy.server import app, books, door, keeping
+from lowproxy.server import app, books, door, keeping, making, reload
 from lowproxy.server.aiohttp_server import PublicServer
 from lowproxy.store import ledger
 from lowproxy.transport import dispatch, fast, public
@@ -171,8 +171,12 @@ async def gateway_over(
     server: str = "",
     extra: str = "",
     environ: Mapping[str, str] | None = None,
+    hurry: bool = True,
 ) -> AsyncIterator[Running]:
-    """Runs a gateway whose candidates for MODEL are the upstreams, in that order."""
+    """Runs a gateway whose candidates for MODEL are the upstreams, in that order.
+
+    At its end idle connections are not lingered for, unless `hurry` is false.
+    """
     places = [
         each if isinstance(each, Place) else Place(each, provider=f"p{n}")
         for n, each in enumerate(upstreams, 1)
@@ -187,6 +191,7 @@ async def gateway_over(
     made_up |= {"LOWROUTER_API_KEY": KEY, "STATE_DIRECTORY": str(folder / "state")}
     config, catalogue = open_config(file, {**made_up, **(environ or {})})
     async with app.running(config, catalogue) as gateway:
+        gateway.parts.life.hurry = hurry
         yield Running(gateway)
 
 
@@ -259,7 +264,7 @@ def log_text(monkeypatch):
     before = structlog.get_config()
     flush = logs.set_up("json", stream, batched=True)  # as `lowproxy serve` does
     # A logger that was used before has kept its old stream.
-    for module in (door, app, books, keeping, ledger, dispatch):
+    for module in (door, app, books, keeping, ledger, dispatch, reload):
         monkeypatch.setattr(module, "log", structlog.get_logger("x"))
 
     def text() -> str:
@@ -276,7 +281,7 @@ def log_text(monkeypatch):
 async def serve(tmp_path, monkeypatch, client_kind, log_text):
     """Starts gateways: `running = await serve(upstream, ..., extra=toml)`."""
     # The fast way up goes with the direct way down, the public one with the public one.
-    monkeypatch.setitem(app.CLIENTS, "fast", CLIENTS[client_kind])
+    monkeypatch.setitem(making.CLIENTS, "fast", CLIENTS[client_kind])
     monkeypatch.setattr(books, "DELAY_S", 0.0)
     if client_kind == "public":
         monkeypatch.setitem(app.SERVERS, "direct", PublicServer)

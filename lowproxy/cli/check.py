@@ -46,7 +46,7 @@ def summary(config: Config, catalogue: Catalogue) -> Iterator[str]:
     yield f"models         {len(ids)}"
     auto = [name for name in config.auto.models if name in ids]
     yield f"auto           {', '.join(auto) or 'any of them'}"
-    for note in _notes(config, catalogue):
+    for note in (*config.deprecated, *_notes(config, catalogue)):
         yield f"note: {note}"
 
 

@@ -11,7 +11,7 @@ from lowproxy.core.access import ApiKey
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.routing import RouteDecision, decide
 from lowproxy.errors import LowproxyError
-from lowproxy.server.app import make_scales
+from lowproxy.server.making import make_scales
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,19 +5,28 @@ import asyncio
 import gc
 import os
 import secrets
-import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import attrs
+import structlog
 
 from lowproxy.catalogue import Catalogue, open_config
 from lowproxy.config import Config
 from lowproxy.core.access import ApiKey
 from lowproxy.core.keys import hash_key, make_key
+from lowproxy.errors import ConfigError
 from lowproxy.logs import set_up
 from lowproxy.server.app import Gateway, running
+from lowproxy.server.lifecycle import Wishes, until_stopped
+from lowproxy.server.listeners import Passed, only_local, passed_on
+from lowproxy.server.notify import Notifier
+from lowproxy.server.reload import Read
 
+log = structlog.get_logger("lowproxy.serve")
+
+_MADE = "made-at-start"
 _EXAMPLE = (
     '{"model": "lowrouter/auto", "stream": true, '
     '"messages": [{"role": "user", "content": "Count to 5"}]}'
@@ -33,26 +42,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: ./lowproxy.toml, /etc/lowproxy/lowproxy.toml",
     )
     parser.add_argument(
-        "--listen", metavar="HOST:PORT", help="the API; default 127.0.0.1:8080"
+        "--listen",
+        metavar="ADDRESS",
+        help="the API: HOST:PORT or unix:/PATH; default 127.0.0.1:8080",
     )
     parser.add_argument(
         "--admin-listen",
         metavar="HOST:PORT",
         help="health and metrics; default 127.0.0.1:8081",
     )
+    parser.add_argument(
+        "--reuse-port",
+        action="store_true",
+        help="share the API's port with other processes that say so",
+    )
+    parser.add_argument(
+        "--instance",
+        type=int,
+        metavar="N",
+        help="one of several: --reuse-port, and the admin port is 8080 + N",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs until SIGTERM or SIGINT; a second signal ends at once."""
-    config, catalogue = open_config(
-        args.config, os.environ, listen=args.listen, admin_listen=args.admin_listen
-    )
-    made = None
-    if not config.keys:
-        made = make_key(secrets.token_urlsafe(32))
-        config = attrs.evolve(
-            config, keys=(ApiKey(name="made-at-start", hash=hash_key(made)),)
-        )
+    made = make_key(secrets.token_urlsafe(32))
+    read = partial(_read, args, made)
+    config, catalogue = read()
+    passed = passed_on(os.environ, os.getpid())
+    is_made = any(key.name == _MADE for key in config.keys)
+    if is_made and not all(map(only_local, passed.api)):
+        problem = "other machines can reach a socket that was passed on"
+        raise ConfigError([f"LISTEN_FDS: {problem}, and there is no key"])
     flush = set_up(config.log.format, batched=True)
     loop_factory = None
     if sys.platform != "win32":
@@ -61,27 +82,43 @@ def run(args: argparse.Namespace) -> int:
         loop_factory = uvloop.new_event_loop
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(_serve(config, catalogue, made))
+            serve = _serve(config, catalogue, read, passed, made if is_made else None)
+            runner.run(serve)
     finally:
         flush()
     return 0
 
 
-async def _serve(config: Config, catalogue: Catalogue, made: str | None) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+def _read(args: argparse.Namespace, made: str) -> tuple[Config, Catalogue]:
+    """The configuration as it is now, with the key `made` where it has none."""
+    config, catalogue = open_config(
+        args.config,
+        os.environ,
+        listen=args.listen,
+        admin_listen=args.admin_listen,
+        instance=args.instance,
+    )
+    if args.reuse_port:
+        server = attrs.evolve(config.server, reuse_port=True)
+        config = attrs.evolve(config, server=server)
+    if not config.keys:
+        keys = (ApiKey(name=_MADE, hash=hash_key(made)),)
+        config = attrs.evolve(config, keys=keys)
+    return config, catalogue
 
-    def stopping() -> None:
-        if stop.is_set():
-            os._exit(1)  # asked twice: whoever asks does not want to wait
-        stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping)
-    async with running(config, catalogue) as gateway:
+async def _serve(
+    config: Config, catalogue: Catalogue, read: Read, passed: Passed, made: str | None
+) -> None:
+    wishes = Wishes()
+    wishes.heed(asyncio.get_running_loop())
+    notifier = Notifier.of(os.environ, os.getpid())
+    for text in config.deprecated:
+        log.warning("config.deprecated", text=text)
+    async with running(config, catalogue, passed) as gateway:
         _settle()
         print(banner(gateway, made), flush=True)
-        await stop.wait()
+        await until_stopped(gateway.live, gateway.reloader, read, wishes, notifier)
 
 
 def _settle() -> None:
@@ -98,11 +135,15 @@ def _settle() -> None:
 def banner(gateway: Gateway, made: str | None) -> str:
     """What is active, and an example to paste. The one place where a made key is shown."""
     pool = gateway.parts.pool
-    base_url = f"http://{gateway.listen}/api/v1"
+    scheme = "https" if gateway.parts.config.server.tls_cert_file else "http"
+    unix = gateway.listen.path
+    base_url = f"{scheme}://{'localhost' if unix else gateway.listen}/api/v1"
+    place = f"{base_url} on {gateway.listen}" if unix else base_url
+    curl = f"curl --unix-socket {unix}" if unix else "curl"
     key = made or "$LOWROUTER_API_KEY"
     argument = repr(made) if made else 'os.environ["LOWROUTER_API_KEY"]'
     lines = [
-        f"LowRouter is serving {base_url}  (health and metrics: http://{gateway.admin_listen})",
+        f"LowRouter is serving {place}  (health and metrics: http://{gateway.admin_listen})",
         f"  providers: {', '.join(pool.providers)}",
         f"  regions:   {', '.join(pool.regions)}",
         f"  models:    {len(pool.by_model)}, and lowrouter/auto, lowrouter/auto-cheap",
@@ -121,7 +162,7 @@ def banner(gateway: Gateway, made: str | None) -> str:
     lines += [
         "",
         "Try it:",
-        f"  curl -N {base_url}/chat/completions \\",
+        f"  {curl} -N {base_url}/chat/completions \\",
         f'    -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\',
         f"    -d '{_EXAMPLE}'",
         "",

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from lowproxy.config.credentials import FileSecret, from_environ
+from lowproxy.config.deprecated import RENAMED, renewed
 from lowproxy.config.feeds import FeedConfig, read_feeds
 from lowproxy.config.money import rate_problems
 from lowproxy.config.policy import api_key
@@ -32,12 +33,15 @@ from lowproxy.config.rows import (
     Shared,
     Store,
     Timeouts,
+    Upstream,
 )
 from lowproxy.config.state import Places, locate
+from lowproxy.config.tls import placed_server, placed_upstream, tls_problems
 from lowproxy.config.values import DIALECTS, Listen
 from lowproxy.core.access import ApiKey
 from lowproxy.core.keys import MIN_KEY_CHARS, hash_key
 from lowproxy.core.secret import Secret
+from lowproxy.core.tunnel import Proxy
 from lowproxy.errors import ConfigError
 
 __all__ = [
@@ -64,6 +68,7 @@ __all__ = [
     "Shared",
     "Store",
     "Timeouts",
+    "Upstream",
     "did_you_mean",
     "find",
     "load",
@@ -73,6 +78,8 @@ __all__ = [
 ]
 
 ENV_KEY = "LOWROUTER_API_KEY"
+# The admin port of instance n is this plus n: instance 1 has the usual one.
+BASE_PORT = 8080
 SEARCHED = (Path("lowproxy.toml"), Path("/etc/lowproxy/lowproxy.toml"))
 
 
@@ -82,6 +89,8 @@ class Config:
 
     server: Server = attrs.field(factory=Server)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
+    upstream: Upstream = attrs.field(factory=Upstream)
+    proxy: Proxy | None = None  # the environment's, towards providers
     relay: Relay = attrs.field(factory=Relay)
     health: Health = attrs.field(factory=Health)
     log: Log = attrs.field(factory=Log)
@@ -100,6 +109,7 @@ class Config:
     models: tuple[ModelRow, ...] = ()
     admin_key: Secret | None = None  # of the admin port's `/keys`
     path: Path | None = None  # the file it was read from
+    deprecated: tuple[str, ...] = ()  # old names that were used, and their successors
     lost: bool = False  # rows could not be read: what refers to them cannot be judged
 
 
@@ -114,11 +124,17 @@ def load(
     *,
     listen: str | None = None,
     admin_listen: str | None = None,
+    instance: int | None = None,
     searched: tuple[Path, ...] = SEARCHED,
 ) -> Config:
     """As `read`, but raises ConfigError where anything is wrong."""
     config, problems = read(
-        path, environ, listen=listen, admin_listen=admin_listen, searched=searched
+        path,
+        environ,
+        listen=listen,
+        admin_listen=admin_listen,
+        instance=instance,
+        searched=searched,
     )
     if problems:
         raise ConfigError(problems)
@@ -131,17 +147,19 @@ def read(
     *,
     listen: str | None = None,
     admin_listen: str | None = None,
+    instance: int | None = None,
     searched: tuple[Path, ...] = SEARCHED,
 ) -> tuple[Config, list[str]]:
     """Reads the file that `find` gives: what could be understood, and what is wrong.
 
-    `listen` and `admin_listen` are the command line's and win over the file's. Raises
+    `listen` and `admin_listen` are the command line's and win over the file's. `instance` n is one of
+    several on one machine: they share the API's port, and the admin port is BASE_PORT + n. Raises
     ConfigError where the file cannot be read or is not TOML.
     """
     path = find(path, searched)
-    tables = read_toml(path) if path else {}
+    folder = path.parent if path else Path()
+    tables, deprecated, problems = renewed(read_toml(path) if path else {}, RENAMED)
     rows, misread = read_tables(tables)
-    problems: list[str] = []
     lost = any(name in tables and name not in rows for name in ("providers", "models"))
     server: Server = rows.pop("server", Server())
     try:
@@ -154,12 +172,22 @@ def read(
             server = attrs.evolve(server, admin_listen=Listen.parse(admin_listen))
     except ValueError as exc:
         problems.append(f"--admin-listen: {exc}")
+    if instance is not None:
+        server = _instance(server, instance, problems)
+    server = placed_server(server, folder)
+    upstream = placed_upstream(rows.pop("upstream", Upstream()), folder)
+    problems += tls_problems(server, upstream)
+    proxy = None
+    try:
+        proxy = Proxy.read(environ)
+    except ValueError as exc:
+        problems.append(str(exc))
     key_rows: tuple[KeyRow, ...] = rows.pop("keys", ())
     keys = _keys(key_rows, environ, problems)
     if not any(problem.startswith(("keys", "server", ENV_KEY)) for problem in problems):
         problems += _exposed(server, key_rows, keys, environ)
     grid: Grid = rows.pop("grid", Grid())
-    feeds, wrong = read_feeds(grid.sources, environ, path.parent if path else Path())
+    feeds, wrong = read_feeds(grid.sources, environ, folder)
     problems += wrong
     places, wrong = locate(
         rows.get("store", Store()), rows.get("shared", Shared()), environ
@@ -173,12 +201,15 @@ def read(
     problems = misread + unheard(problems, misread)
     config = Config(
         server=server,
+        upstream=upstream,
+        proxy=proxy,
         keys=keys,
         feeds=feeds,
         places=places,
         admin_key=admin_key,
         path=path,
         lost=lost,
+        deprecated=tuple(deprecated),
         **rows,
     )
     return config, problems
@@ -287,7 +318,24 @@ def _admin_key(
     return secret, []
 
 
+def _instance(server: Server, number: int, problems: list[str]) -> Server:
+    """One of several: the API's port shared, the admin port its own."""
+    port = BASE_PORT + number
+    if number < 1 or port > 65535:
+        problems.append(f"--instance: found {number}, needs 1 or more")
+        return server
+    if server.admin_listen.path:
+        problems.append("--instance: needs server.admin_listen to be HOST:PORT")
+        return server
+    admin = attrs.evolve(server.admin_listen, port=port)
+    return attrs.evolve(server, admin_listen=admin, reuse_port=True)
+
+
 def _ports(server: Server) -> list[str]:
+    if server.reuse_port and server.listen.path:
+        return ["server.reuse_port: a Unix socket has one owner; needs HOST:PORT"]
+    if server.listen.path and server.listen.path == server.admin_listen.path:
+        return [f"server.admin_listen: found {server.listen}, as server.listen"]
     if server.listen.port and server.listen == server.admin_listen:
         return [
             f"server.admin_listen: found {server.listen}, the same as server.listen"

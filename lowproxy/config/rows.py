@@ -27,6 +27,7 @@ from lowproxy.config.values import (
     KeyHash,
     Listen,
     LogFormat,
+    Mode,
     ModelId,
     Moment,
     Name,
@@ -65,6 +66,21 @@ class Server:
     admin_key_file: Text | None = None
     # Beyond it a 503 with Retry-After: what is open costs memory, about 20 kB for a stream.
     max_requests: Count = 10_000
+    # Several processes on one port, between which the kernel spreads connections.
+    reuse_port: Flag = False
+    # Of a Unix socket: whoever is in its group may call, as with a database on the same machine.
+    socket_mode: Mode = 0o660
+    socket_group: Text | None = None
+    # TLS of our own, where there is no front; the admin port has none.
+    tls_cert_file: Text | None = None
+    tls_key_file: Text | None = None
+    # Not ready and serving on, until load balancers have noticed: none is known to be there.
+    stop_delay_s: Amount = 0.0
+    # How long a kept-alive connection that is idle is still served when stopping. The usual SDK's pool
+    # (httpx) uses none that has been idle for 5 s, so that none is closed as a request comes.
+    linger_s: Amount = 5.0
+    # Whether a change of the file is a reload, as SIGHUP is: not for a file that is being edited.
+    watch_config: Flag = False
 
 
 @attrs.frozen
@@ -80,6 +96,15 @@ class Timeouts:
     total_s: Amount = 0.0
     drain_s: Amount = 30.0
     body_s: Amount = 60.0  # to receive a request body
+
+
+@attrs.frozen
+class Upstream:
+    """`[upstream]`: on TLS to providers. A private CA is trusted beside the system's; who we are."""
+
+    ca_file: Text | None = None
+    client_cert_file: Text | None = None
+    client_key_file: Text | None = None  # default: in client_cert_file
 
 
 @attrs.frozen
@@ -351,6 +376,7 @@ class ModelRow:
 TABLES: dict[str, object] = {
     "server": Server,
     "timeouts": Timeouts,
+    "upstream": Upstream,
     "relay": Relay,
     "health": Health,
     "log": Log,

@@ -23,14 +23,24 @@ CAPABILITIES = ("tools", "vision", "structured_output", "reasoning", "audio")
 
 @attrs.frozen
 class Listen:
-    """Where a port is opened: a host name or address, and a port (0: any free one)."""
+    """Where a port is opened: a host name or address, and a port (0: any free one).
+
+    Or a Unix socket: its absolute path, and neither of the others.
+    """
 
     host: str
     port: int
+    path: str = ""
 
     @classmethod
     def parse(cls, value: object) -> "Listen":
-        """Reads `HOST:PORT` or `[IPv6]:PORT`; raises ValueError."""
+        """Reads `HOST:PORT`, `[IPv6]:PORT` or `unix:/PATH`; raises ValueError."""
+        if isinstance(value, str) and value.startswith("unix:"):
+            path = value.removeprefix("unix:")
+            # sockaddr_un has room for 108 bytes, the last of them zero.
+            if not path.startswith("/") or len(path.encode()) > 107 or "\0" in path:
+                raise _wrong(value, "unix: and an absolute path of at most 107 bytes")
+            return cls("", 0, path)
         match = _LISTEN.fullmatch(value) if isinstance(value, str) else None
         if match is None or int(match["port"]) > 65535:
             raise _wrong(value, 'HOST:PORT, such as "127.0.0.1:8080" or "[::1]:8080"')
@@ -39,7 +49,7 @@ class Listen:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach it; a name other than localhost cannot be."""
-        if self.host == "localhost":
+        if self.path or self.host == "localhost":
             return True
         try:
             return ipaddress.ip_address(self.host).is_loopback
@@ -47,6 +57,8 @@ class Listen:
             return False
 
     def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
@@ -184,6 +196,12 @@ def _positive(value: object) -> float:
     return number(value)
 
 
+def _mode(value: object) -> int:
+    if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
+        raise _wrong(value, 'permissions as "0660"')
+    return int(value, 8)
+
+
 def _model_id(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):
         raise _wrong(value, 'a model id without spaces, such as "acme/small"')
@@ -289,6 +307,7 @@ Positive = Annotated[float, _positive]
 Moment = Annotated[datetime.datetime, moment]
 Day = Annotated[datetime.date, day]
 Port = Annotated[Listen, Listen.parse]
+Mode = Annotated[int, _mode]
 Name = Annotated[str, name]
 Id = Annotated[
     str,

@@ -9,14 +9,14 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from lowproxy.server.page import Page
-from lowproxy.server.parts import Parts
+from lowproxy.server.parts import Live
 from lowproxy.server.snapshot import snapshot
 
 # Why the gateway cannot route, or None.
 Ready = Callable[[], str | None]
 
 
-def admin_app(ready: Ready, parts: Parts) -> web.Application:
+def admin_app(ready: Ready, live: Live) -> web.Application:
     """An ordinary application: nothing here is hot."""
 
     async def livez(request: web.Request) -> web.Response:
@@ -30,7 +30,7 @@ def admin_app(ready: Ready, parts: Parts) -> web.Application:
 
     async def exposition(request: web.Request) -> web.Response:
         return web.Response(
-            body=parts.metrics.exposition(),
+            body=live.parts.metrics.exposition(),
             headers={"Content-Type": CONTENT_TYPE_LATEST},
         )
 
@@ -39,8 +39,8 @@ def admin_app(ready: Ready, parts: Parts) -> web.Application:
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", exposition)
     page = Page(
-        lambda now: snapshot(parts, ready(), now),
-        loopback=parts.config.server.admin_listen.loopback,
+        lambda now: snapshot(live.parts, ready(), now),
+        loopback=live.parts.config.server.admin_listen.loopback,
     )
     page.add_to(app)
     return app

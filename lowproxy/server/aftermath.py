@@ -15,9 +15,13 @@ class Aftermath:
     """Owns the tasks that outlive their request; ended with the server."""
 
     def __init__(self, policy: str, limit_s: float) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.use(policy, limit_s)
+
+    def use(self, policy: str, limit_s: float) -> None:
+        """Another policy, for what begins from now on."""
         self.keeps = policy != "cancel"
         self._limit_s = limit_s if policy == "bounded" else None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         """How many answers are being read on."""

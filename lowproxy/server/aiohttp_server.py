@@ -57,7 +57,7 @@ class PublicServer(web.Server):
 
     def __init__(self, handler: Handler) -> None:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            asked = PublicRequest(request)
+            asked = PublicRequest(request, last=self.last)
             try:
                 reply = await handler(asked)
             finally:
@@ -69,6 +69,7 @@ class PublicServer(web.Server):
             return cast("web.StreamResponse", reply.response)
 
         super().__init__(handle, handler_cancellation=True)
+        self.last = False
 
     def __call__(self) -> PublicConnection:
         """A protocol for one more connection."""
@@ -83,8 +84,9 @@ class PublicServer(web.Server):
 class PublicRequest:
     """One request of a caller."""
 
-    def __init__(self, request: web.BaseRequest) -> None:
+    def __init__(self, request: web.BaseRequest, *, last: bool) -> None:
         self._request = request
+        self._last = last  # the answer is the last on the connection
         self.method = request.method
         self.raw_path = request.raw_path
         self.headers: Mapping[str, str] = request.headers
@@ -138,6 +140,7 @@ class PublicRequest:
         self, status: int, fields: Fields, body: bytes, kind: str, *, close: bool
     ) -> Reply:
         """A whole answer, which aiohttp writes when the handler returns."""
+        close = close or self._last
         stay = self._request.keep_alive and not close
         response = web.Response(
             status=status,
@@ -152,7 +155,10 @@ class PublicRequest:
         """Begins a streamed answer."""
         request = self._request
         stay = request.keep_alive and request.version >= HttpVersion11
+        stay = stay and not self._last
         response = web.StreamResponse(status=status, headers=_fields(fields, stay=stay))
+        if self._last:
+            response.force_close()
         self._stream = PublicStream(request, response)
         return self._stream
 

@@ -62,7 +62,9 @@ def _weigh(parts: Parts, exchange: Exchange) -> None:
 
 def write_all(parts: Parts) -> None:
     """Writes down what waits: by the timer, before a scrape, and at the end."""
-    waiting, parts.unwritten = parts.unwritten, []
+    # One list for all configurations, emptied in place: a reload may come in between.
+    waiting = parts.unwritten.copy()
+    parts.unwritten.clear()
     records = [exchange.record() for exchange in waiting]
     _each(parts.metrics.count, records)
     ledger = parts.ledger

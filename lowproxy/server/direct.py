@@ -32,6 +32,7 @@ class DirectServer:
         self.handler = handler
         self.loop = asyncio.get_running_loop()
         self.connections: set[DirectConnection] = set()
+        self.last = False
         self._sweep = self.loop.call_later(wire.KEEPALIVE_S / 8, self._close_idle)
 
     def __call__(self) -> "DirectConnection":
@@ -70,17 +71,17 @@ class DirectConnection(asyncio.Protocol):
         "_queue",
         "_reading_paused",
         "_request",
-        "_server",
         "closing",
         "flow",
         "idle_since",
         "run",
+        "server",
         "transport",
         "writing_paused",
     )
 
     def __init__(self, server: DirectServer) -> None:
-        self._server = server
+        self.server = server
         self._parser = make_parser(self, server.loop)
         self._queue: deque[DirectRequest | None] = deque()  # None: it was malformed
         self._reading_paused = False  # a body is not being read
@@ -100,7 +101,7 @@ class DirectConnection(asyncio.Protocol):
         """A caller has come. What is kept for it is bounded."""
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(wire.WRITE_BUFFER_BYTES)
-        self._server.connections.add(self)
+        self.server.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
@@ -130,7 +131,7 @@ class DirectConnection(asyncio.Protocol):
         """The caller has left."""
         self.transport = None
         self.closing = True
-        self._server.connections.discard(self)
+        self.server.connections.discard(self)
         self.cancel()
 
     def pause_writing(self) -> None:
@@ -199,7 +200,7 @@ class DirectConnection(asyncio.Protocol):
                 self._refuse(_MALFORMED)
                 break
             self._request = request
-            self.run = Run(self._server.handler(request), self._answered)
+            self.run = Run(self.server.handler(request), self._answered)
             self.run.start()
         self._beginning = False
         if self._full and not self._queue and self.transport is not None:
@@ -209,7 +210,7 @@ class DirectConnection(asyncio.Protocol):
 
     def _answered(self, reply: Reply | None, failure: BaseException | None) -> None:
         request, self._request, self.run = self._request, None, None
-        self.idle_since = self._server.loop.time()
+        self.idle_since = self.server.loop.time()
         if failure is not None:
             if not isinstance(failure, asyncio.CancelledError | ConnectionError):
                 self._refuse(LowproxyError("internal error"))
@@ -251,7 +252,7 @@ class DirectConnection(asyncio.Protocol):
         Closed at once, the caller's kernel would throw away what has arrived there.
         """
         self.closing = True
-        self.idle_since = self._server.loop.time() - wire.KEEPALIVE_S + _LINGER_S
+        self.idle_since = self.server.loop.time() - wire.KEEPALIVE_S + _LINGER_S
         if self.transport is not None and not self.transport.is_closing():
             if self.transport.can_write_eof():
                 self.transport.write_eof()
@@ -286,7 +287,8 @@ class DirectRequest:
         self.raw_path: str = message.path
         self.headers: Mapping[str, str] = message.headers
         self.reading = False  # the handler waits for more of the body
-        self.last: bool = message.should_close
+        # Whether its answer is the last on the connection.
+        self.last: bool = message.should_close or connection.server.last
 
     @property
     def path(self) -> str:

@@ -11,19 +11,20 @@ from lowproxy.core.parsing import dumps
 from lowproxy.errors import LowproxyError, OverloadedError, UpstreamRefusedError
 from lowproxy.server import books, endpoints
 from lowproxy.server.exchange import Exchange
-from lowproxy.server.parts import Parts
+from lowproxy.server.parts import Live, Parts
 from lowproxy.server.wire import Finished, Handler, Reply, Request, send
 
 log = structlog.get_logger("lowproxy.door")
 
 
-def make_door(parts: Parts) -> Handler:
+def make_door(live: Live) -> Handler:
     """The handler for `wire.Server`."""
-    return partial(door, parts)
+    return partial(door, live)
 
 
-async def door(parts: Parts, request: Request) -> Reply:
+async def door(live: Live, request: Request) -> Reply:
     """Opens the exchange, finds the endpoint, answers failures, writes everything down."""
+    parts = live.parts  # to the end of the request, whatever is reloaded meanwhile
     exchange = Exchange.begin(request.method)
     parts.metrics.open_requests += 1
     connection = request.connection
@@ -60,8 +61,6 @@ async def _serve(parts: Parts, request: Request, exchange: Exchange) -> Reply:
     exchange.endpoint = endpoint.name
     handle = endpoints.handler(endpoint, request.method)
     exchange.key = parts.keys.identify(bearer(request.headers), exchange.created_at)
-    if parts.draining:
-        raise OverloadedError("this gateway is shutting down", retry_after_s=1)
     open_requests = parts.metrics.open_requests + len(parts.aftermath)
     if open_requests > parts.config.server.max_requests:
         raise OverloadedError("server.max_requests are being served", retry_after_s=1)

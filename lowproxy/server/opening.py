@@ -76,7 +76,7 @@ async def _wait(
                 exchange.http_status, exchange.begun = 200, True
             caller.write(_COMMENT)
     except asyncio.CancelledError:
-        if every_s or parts.draining:
+        if every_s or parts.life.cutting:
             task.cancel()
             task.add_done_callback(_close)
         else:

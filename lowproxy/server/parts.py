@@ -4,6 +4,7 @@ from typing import Protocol
 
 import attrs
 
+from lowproxy.catalogue import Catalogue
 from lowproxy.config import Config
 from lowproxy.core.health import Health
 from lowproxy.core.routing import Memo
@@ -29,8 +30,21 @@ class Pick(Protocol):
 
 
 @attrs.define
+class Life:
+    """Where the gateway is on its way from start to end. One for all configurations."""
+
+    stopping: bool = False  # not ready any more; every answer is its connection's last
+    cutting: bool = False  # what is still running is being ended, by us
+    hurry: bool = False  # somebody is waiting for the end: no pause, no lingering
+
+
+@attrs.define
 class Parts:
-    """The running parts. `pool` is swapped whole when it changes; the rest stays."""
+    """The running parts, as one configuration has them. A request keeps those it began with.
+
+    `pool` is swapped whole when live readings change. What `server.making.made_from` does not make
+    is handed on from one configuration to the next.
+    """
 
     config: Config
     keys: KeyStore
@@ -44,10 +58,18 @@ class Parts:
     aftermath: Aftermath
     limiter: Limiter
     body_watch: Watch  # over bodies that are still coming in
+    life: Life
     carbon: CarbonBudgets | None = None  # None: no budget is configured
     ledger: Ledger | None = None  # None: no books are kept
-    draining: bool = False
     # Requests that have ended and are about to be written down.
     unwritten: list[Exchange] = attrs.field(factory=list)
     # Connections that are being answered, and what does it.
     busy: dict[object, Cancellable] = attrs.field(factory=dict)
+
+
+@attrs.define
+class Live:
+    """What is in force now: the door looks here once for each request. Swapped by a reload."""
+
+    parts: Parts
+    catalogue: Catalogue

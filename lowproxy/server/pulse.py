@@ -7,18 +7,18 @@ from contextlib import contextmanager
 
 from lowproxy.core.upstreams import Candidate
 from lowproxy.metrics import Metrics
-from lowproxy.server.parts import Parts
+from lowproxy.server.parts import Live, Parts
 
 EVERY_S = 1.0
 
 
 @contextmanager
-def running_pulse(parts: Parts) -> Iterator[None]:
+def running_pulse(live: Live) -> Iterator[None]:
     """Measures the loop's lag until left, and lets metrics ask the parts."""
-    hooks = parts.metrics.hooks
-    hooks.upstreams = lambda: _upstreams(parts)
-    hooks.queues["aftermath"] = lambda: len(parts.aftermath)
-    pulse = Pulse(parts.metrics, asyncio.get_running_loop())
+    hooks = live.parts.metrics.hooks
+    hooks.upstreams = lambda: _upstreams(live.parts)
+    hooks.queues["aftermath"] = lambda: len(live.parts.aftermath)
+    pulse = Pulse(live.parts.metrics, asyncio.get_running_loop())
     pulse.start()
     try:
         yield

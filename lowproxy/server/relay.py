@@ -119,7 +119,7 @@ async def relay(
         return await caller.finish(last)
     except asyncio.CancelledError:
         exchange.outcome = "partial"
-        if parts.draining:
+        if parts.life.cutting:
             # Not the caller has left but we are: never a silent cut.
             stopping = OverloadedError("this gateway is stopping")
             await caller.finish(tail.fail(stopping.body()))

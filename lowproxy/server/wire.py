@@ -118,6 +118,9 @@ class CallerConnection(Protocol):
 class Server(Protocol):
     """Makes a protocol for every connection."""
 
+    # Once set, every answer tells its caller to come back on another connection.
+    last: bool
+
     @property
     def connections(self) -> Collection[Any]:
         """Those that are open."""

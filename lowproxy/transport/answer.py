@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from lowproxy.config import Timeouts
 from lowproxy.providers.provider import UpstreamRequest
 from lowproxy.transport.sink import Sink
 
@@ -35,3 +36,10 @@ class Client(Protocol):
         A kept-alive connection that turns out to be dead before a byte was received is replaced by a
         fresh one, once.
         """
+
+
+class Pooled(Client, Protocol):
+    """A client with its pool of connections."""
+
+    def limited(self, timeouts: Timeouts) -> Client:
+        """The same connections under other time limits; answers that have begun keep theirs."""

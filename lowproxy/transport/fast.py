@@ -29,7 +29,7 @@ from lowproxy.errors import (
 )
 from lowproxy.providers.provider import UpstreamRequest
 from lowproxy.transport.deadline import Deadline
-from lowproxy.transport.dial import Dialler
+from lowproxy.transport.dial import Dialler, Way
 from lowproxy.transport.pool import Connection, Pool, Target
 from lowproxy.transport.run import current, park
 from lowproxy.transport.sink import Sink
@@ -309,6 +309,11 @@ class FastClient:
         self._dialler = dialler
         self._loop = asyncio.get_running_loop()
 
+    def limited(self, timeouts: Timeouts) -> "FastClient":
+        """The same connections under other time limits; answers that have begun keep theirs."""
+        dialler = self._dialler.limited(timeouts.connect_s)
+        return FastClient(timeouts, self._pool, dialler)
+
     async def send(self, request: UpstreamRequest) -> FastAnswer:
         """Connects, sends, and waits for the head of the answer. Raises UpstreamError."""
         target, lead = _lead(request.url, request.fixed)
@@ -359,12 +364,15 @@ class FastClient:
 
 
 @contextlib.asynccontextmanager
-async def running_client(timeouts: Timeouts) -> AsyncIterator[FastClient]:
+async def running_client(
+    timeouts: Timeouts,
+    way: Way = Way(),  # noqa: B008 - it is frozen
+) -> AsyncIterator[FastClient]:
     """The client, from the server's start to its end."""
     resolver = DefaultResolver()
     pool = Pool(asyncio.get_running_loop())
     try:
-        dialler = Dialler(resolver, pool, timeouts.connect_s)
+        dialler = Dialler(resolver, pool, timeouts.connect_s, way)
         yield FastClient(timeouts, pool, dialler)
     finally:
         pool.close()

@@ -9,11 +9,12 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.payload import BytesIOPayload
 
-from lowproxy.config import Timeouts
+from lowproxy.config import Timeouts, Upstream
 from lowproxy.errors import (
     UpstreamCutError,
     UpstreamError,
@@ -22,6 +23,7 @@ from lowproxy.errors import (
 )
 from lowproxy.providers.provider import UpstreamRequest
 from lowproxy.transport.deadline import Deadline
+from lowproxy.transport.dial import Way
 from lowproxy.transport.run import in_task
 from lowproxy.transport.sink import Sink
 
@@ -41,6 +43,10 @@ def upstream_errors(name: str) -> Iterator[None]:
     except (aiohttp.ClientConnectorDNSError, UnicodeError) as exc:
         raise UpstreamUnreachableError(
             f"{name}: its host name cannot be resolved"
+        ) from exc
+    except aiohttp.ClientHttpProxyError as exc:
+        raise UpstreamUnreachableError(
+            f"{name}: the proxy answered {exc.status}"
         ) from exc
     except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as exc:
         raise UpstreamUnreachableError(
@@ -138,10 +144,19 @@ class PublicClient:
         session: aiohttp.ClientSession,
         fresh: aiohttp.ClientSession,
         timeouts: Timeouts,
+        way: Way,
     ) -> None:
         self._session = session
         self._fresh = fresh
         self._timeouts = timeouts
+        self._way = way
+        self._limit = aiohttp.ClientTimeout(
+            total=None, connect=timeouts.connect_s or None
+        )
+
+    def limited(self, timeouts: Timeouts) -> "PublicClient":
+        """The same connections under other time limits; answers that have begun keep theirs."""
+        return PublicClient(self._session, self._fresh, timeouts, self._way)
 
     async def send(self, request: UpstreamRequest) -> PublicAnswer:
         """Connects, sends, and waits for the head of the answer. Raises UpstreamError."""
@@ -150,37 +165,59 @@ class PublicClient:
         with upstream_errors(request.endpoint_id):
             reused: dict[str, bool] = {}
             try:
-                response = await _post(self._session, request, reused)
+                response = await self._post(self._session, request, reused)
             except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 if not reused:
                     raise
                 # The upstream closed a kept-alive connection as we sent: it has not seen the request.
-                response = await _post(self._fresh, request, {})
+                response = await self._post(self._fresh, request, {})
         return PublicAnswer(response, request.endpoint_id, self._timeouts, started)
+
+    async def _post(
+        self,
+        session: aiohttp.ClientSession,
+        request: UpstreamRequest,
+        reused: dict[str, bool],
+    ) -> aiohttp.ClientResponse:
+        return await session.post(
+            request.url,
+            data=BytesIOPayload(
+                io.BytesIO(request.body), content_type="application/json"
+            ),
+            headers=[*request.fixed, *request.extra],
+            allow_redirects=False,
+            timeout=self._limit,
+            trace_request_ctx=reused,
+            **_proxied(self._way, request.url),
+        )
 
 
 @asynccontextmanager
-async def running_client(timeouts: Timeouts) -> AsyncIterator[PublicClient]:
+async def running_client(
+    timeouts: Timeouts,
+    way: Way = Way(),  # noqa: B008 - it is frozen
+) -> AsyncIterator[PublicClient]:
     """The client, from the server's start to its end."""
     async with (
-        _session(timeouts, force_close=False) as session,
-        _session(timeouts, force_close=True) as fresh,
+        _session(way, force_close=False) as session,
+        _session(way, force_close=True) as fresh,
     ):
-        yield PublicClient(session, fresh, timeouts)
+        yield PublicClient(session, fresh, timeouts, way)
 
 
-def _session(timeouts: Timeouts, *, force_close: bool) -> aiohttp.ClientSession:
+def _session(way: Way, *, force_close: bool) -> aiohttp.ClientSession:
     options: dict[str, Any] = (
         {"force_close": True} if force_close else {"keepalive_timeout": KEEPALIVE_S}
     )
+    if way.upstream != Upstream():
+        options["ssl"] = way.context()
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, **options),
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s or None),
         trace_configs=[] if force_close else [trace],
     )
 
@@ -191,13 +228,18 @@ async def _note_reuse(
     context.trace_request_ctx["reused"] = True
 
 
-async def _post(
-    session: aiohttp.ClientSession, request: UpstreamRequest, reused: dict[str, bool]
-) -> aiohttp.ClientResponse:
-    return await session.post(
-        request.url,
-        data=BytesIOPayload(io.BytesIO(request.body), content_type="application/json"),
-        headers=[*request.fixed, *request.extra],
-        allow_redirects=False,
-        trace_request_ctx=reused,
-    )
+def _proxied(way: Way, url: str) -> dict[str, Any]:
+    """What makes aiohttp go through the proxy, where there is one on the way."""
+    if way.proxy is None:
+        return {}
+    parts = urlsplit(url)
+    tls = parts.scheme == "https"
+    port = parts.port or (443 if tls else 80)
+    proxy = way.proxy_for(parts.hostname or "", port, tls=tls)
+    if proxy is None:
+        return {}
+    told = {"proxy": f"http://{proxy.host}:{proxy.port}"}
+    if proxy.authorization is None:
+        return told
+    fields = {"Proxy-Authorization": proxy.authorization.reveal()}
+    return {**told, "proxy_headers": fields}

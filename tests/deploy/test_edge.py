@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from lowproxy.config import Server, Timeouts
-from lowproxy.server.app import BACKLOG
+from lowproxy.server.listeners import BACKLOG
 from lowproxy.server.wire import KEEPALIVE_S
 from tests.deploy.front import CONF, NGINX, OPENSSL, running_front, written
 from tests.deploy.tree import DEPLOY, options

@@ -11,7 +11,7 @@ import pytest
 
 from lowproxy.catalogue import load
 from lowproxy.config import ENV_KEY, SEARCHED, Config, Server, Timeouts
-from lowproxy.server.app import BACKLOG
+from lowproxy.server.listeners import BACKLOG
 from tests.deploy.tree import DEPLOY, options, served
 from tests.e2e.conftest import running_gateway
 

@@ -20,7 +20,7 @@ async def test_alive_and_ready(serve, upstream):
 async def test_not_ready(serve, upstream):
     """503 with the reason while draining and where nothing can be served; alive still."""
     gateway = await serve(upstream)
-    gateway.parts.draining = True
+    gateway.parts.life.stopping = True
     told = await gateway.admin("/readyz")
     assert (told.status, told.json()["reason"]) == (503, "draining")
     assert (await gateway.admin("/livez")).status == 200

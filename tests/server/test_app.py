@@ -81,14 +81,6 @@ async def test_an_unknown_methodology(built_in):
             pass
 
 
-def test_who_is_drawn_among_equals():
-    """The same for the same user, any for nobody; always one of them."""
-    drawn = {app.pick("alice", 7) for _ in range(20)}
-    assert len(drawn) == 1
-    assert {app.pick(None, 3) for _ in range(200)} == {0, 1, 2}
-    assert all(0 <= app.pick(f"user-{i}", 3) < 3 for i in range(100))
-
-
 async def test_a_running_stream_may_finish(tmp_path, upstream, log_text):
     """Stopping waits for it; new connections are refused; readiness goes first."""
     gate = asyncio.Event()
@@ -100,7 +92,7 @@ async def test_a_running_stream_may_finish(tmp_path, upstream, log_text):
         reply = await caller.post(CHAT, asking())
         first = await reply.event()
         stopping = asyncio.create_task(context.__aexit__(None, None, None))
-        await settled(lambda: gateway.parts.draining)
+        await settled(lambda: gateway.parts.life.stopping)
         told = await gateway.admin("/readyz")
         assert (told.status, told.json()["reason"]) == (503, "draining")
         assert (await gateway.admin("/livez")).status == 200
@@ -131,7 +123,7 @@ async def test_a_unary_answer_may_finish(tmp_path, upstream, log_text):
         await caller.ask(CHAT, ask())
         await upstream.requests.wait()
         stopping = asyncio.create_task(context.__aexit__(None, None, None))
-        await settled(lambda: gateway.parts.draining)
+        await settled(lambda: gateway.parts.life.stopping)
         gate.set()
         assert (await caller.reply()).status == 200
         await asyncio.wait_for(stopping, 10)
@@ -180,7 +172,7 @@ async def test_a_slow_caller_gets_all_of_an_answer_that_was_given(
     async with gateway.caller(rcvbuf=8192) as caller:
         reply = await caller.post(CHAT, ask())
         stopping = asyncio.create_task(context.__aexit__(None, None, None))
-        await settled(lambda: gateway.parts.draining)
+        await settled(lambda: gateway.parts.life.stopping)
         assert not stopping.done()
         size = 0
         while piece := await reply.piece():
@@ -198,7 +190,7 @@ async def test_a_body_on_its_way_may_arrive(tmp_path, upstream, log_text):
         await caller.ask(CHAT, body[:20], headers={"Content-Length": str(len(body))})
         await settled(lambda: gateway.parts.metrics.open_requests)
         stopping = asyncio.create_task(context.__aexit__(None, None, None))
-        await settled(lambda: gateway.parts.draining)
+        await settled(lambda: gateway.parts.life.stopping)
         await caller.send(body[20:])
         reply = await caller.reply()
         assert reply.status in (200, 503)

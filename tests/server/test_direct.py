@@ -32,10 +32,12 @@ async def test_the_server_follows_the_check(serve, upstream, monkeypatch, log_te
     monkeypatch.setattr(
         app, "SERVERS", {"direct": DirectServer, "public": PublicServer}
     )
-    assert isinstance(app.make_server((await serve(upstream)).parts), DirectServer)
+    assert isinstance(
+        app.make_server((await serve(upstream)).gateway.live), DirectServer
+    )
     monkeypatch.setattr(app, "WHY_NOT", "another version")
     gateway = await serve(upstream)
-    assert isinstance(app.make_server(gateway.parts), PublicServer)
+    assert isinstance(app.make_server(gateway.gateway.live), PublicServer)
     assert "another version" in log_text()
     assert (await gateway.chat()).status == 200
 

@@ -161,18 +161,6 @@ async def test_the_generation_id_is_on_every_post(serve, upstream):
     assert [r.generation_id for r in gateway.books.records[:4]] == told
 
 
-async def test_while_draining(serve, upstream):
-    """A request on a connection that is still open is told to go elsewhere."""
-    gateway = await serve(upstream)
-    async with gateway.caller() as caller:
-        gateway.parts.draining = True
-        reply = await caller.post(CHAT, ask())
-        assert (reply.status, reply.headers["retry-after"]) == (503, "1")
-        assert (await reply.json())["error"]["code"] == "overloaded"
-    assert upstream.requests.count == 0
-    assert (await gateway.books.record()).status == "gateway_error"
-
-
 async def test_more_than_can_be_served(serve, upstream):
     """`max_requests` at a time: one more is told to come back, those under way go on."""
     gate = asyncio.Event()

@@ -590,7 +590,9 @@ async def test_a_request_body_is_not_kept_while_its_answer_streams(serve, upstre
 def test_a_large_answer_to_a_closed_socket_is_dropped():
     """`send` where the caller has gone writes nothing and does not fail."""
 
-    gone: Any = SimpleNamespace(transport=None, closing=True)
+    gone: Any = SimpleNamespace(
+        transport=None, closing=True, server=SimpleNamespace(last=False)
+    )
     message = SimpleNamespace(method="GET", path="/", headers={}, should_close=False)
     told = wire.send(DirectRequest(gone, message, None), 200, [], b"x")
     assert told.status == 200
