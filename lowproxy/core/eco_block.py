@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import orjson
+
 from lowproxy.core.eco import EcoImpact, Reading
 from lowproxy.core.eco_accuracy import DEMO
 
@@ -24,6 +26,58 @@ def eco_fields(impact: EcoImpact, full: bool = False) -> dict[str, Any]:
     elif DEMO in impact.notes:
         fields["notes"] = [DEMO]
     return fields
+
+
+def eco_text(impact: EcoImpact, full: bool = False) -> str:
+    """`eco_fields` as JSON. What requests to one model at one place have in common is rendered once."""
+    if impact.reading is not None:
+        return orjson.dumps(eco_fields(impact, full)).decode()
+    energy, low, high, carbon, carbon_low, carbon_high = impact[:6]
+    tokens = impact.tokens
+    total = tokens.prompt + tokens.completion
+    quality, provenance = _common(impact)
+    short = (
+        f'{{"energy_wh":{energy:.6g},"carbon_g":{carbon:.6g},"carbon_per_1k_tokens_g":'
+        f"{carbon / total * 1000 if total else 0.0:.6g},{quality}"
+    )
+    if not full:
+        return f'{short},"notes":["demo"]}}' if DEMO in impact.notes else short + "}"
+    embodied, water = impact.embodied_g, impact.water_ml
+    embodied_g = "" if embodied is None else f',"embodied_g":{embodied:.6g}'
+    water_ml = "" if water is None else f',"water_ml":{water:.6g}'
+    return (
+        f'{short},"energy_wh_low":{low:.6g},"energy_wh_high":{high:.6g}'
+        f',"carbon_g_low":{carbon_low:.6g},"carbon_g_high":{carbon_high:.6g}'
+        f"{embodied_g}{water_ml},{provenance}"
+        f',"tokens":{{"prompt":{tokens.prompt},"cached":{tokens.cached}'
+        f',"completion":{tokens.completion},"reasoning":{tokens.reasoning}}}}}'
+    )
+
+
+# By what they say; the grid is kept with it, since another could come to have its id.
+_commons: dict[tuple[object, ...], tuple[str, str, object]] = {}
+_MOST_COMMONS = 4096
+
+
+def _common(impact: EcoImpact) -> tuple[str, str]:
+    """JSON members that do not depend on the request: accuracy and version, and the provenance."""
+    grid = impact.grid
+    accuracy, version, notes = impact.accuracy, impact.methodology_version, impact.notes
+    about = (impact.method, impact.pue, impact.boundary, impact.model_ref)
+    key = (id(grid), accuracy, version, notes, about)
+    known = _commons.get(key)
+    if known is None:
+        if len(_commons) >= _MOST_COMMONS:
+            _commons.clear()
+        fields = eco_fields(impact, full=True)
+        first = {name: fields.pop(name) for name in ("accuracy", "methodology_version")}
+        rest = {name: fields[name] for name in _COMMON if name in fields}
+        texts = [orjson.dumps(each).decode()[1:-1] for each in (first, rest)]
+        known = _commons[key] = (texts[0], texts[1], grid)
+    return known[:2]
+
+
+_COMMON = ("method", "pue", "boundary", "grid", "model_ref", "notes")
 
 
 def six(value: float) -> float:

@@ -7,15 +7,13 @@ processor's caches, which halves its cost, and no caller waits for any of it.
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 
-from lowproxy.core.cost import NANO
-from lowproxy.core.eco_block import eco_fields
+from lowproxy import logs
+from lowproxy.core.access_line import access_facts, access_text
 from lowproxy.core.eco_outcomes import PARTIAL, wasted
 from lowproxy.core.record import UsageRecord
-from lowproxy.logs import request_done
 from lowproxy.server.admission import settle
 from lowproxy.server.carbon import CarbonBudgets
 from lowproxy.server.exchange import Exchange
@@ -87,7 +85,11 @@ def _each(step: Callable[[UsageRecord], None], records: list[UsageRecord]) -> No
 
 
 def _log_access(record: UsageRecord) -> None:
-    request_done(access_facts(record))
+    if logs.batches():
+        logs.take_access_line(access_text(record))
+    else:
+        access = structlog.get_logger("lowproxy.access")
+        access.info("request.done", **access_facts(record))
 
 
 def _budget(budgets: CarbonBudgets, exchange: Exchange) -> None:
@@ -108,43 +110,3 @@ def _wasted(parts: Parts, exchange: Exchange) -> tuple[float, float] | None:
         parts.scales.weigh(decision.find(tried.candidate), tried.wasted)
         for tried in exchange.attempts
     )
-
-
-def access_facts(record: UsageRecord) -> dict[str, Any]:
-    """The access line's facts; what is unknown is left out."""
-    facts: dict[str, Any] = {
-        "generation_id": record.generation_id,
-        "endpoint": record.endpoint,
-        "http_status": record.http_status,
-        "status": record.status,
-        "streamed": record.streamed,
-        "attempts": len(record.attempts),
-        "duration_ms": round(record.duration_ms, 1),
-    }
-    if record.error is not None:
-        facts["error"] = record.error
-    if record.key_id is not None:
-        facts["key"] = record.key_id
-    if record.provider is not None:
-        facts["model"] = record.resolved_model
-        facts["provider"] = record.provider
-        facts["region"] = record.region
-    if record.latency_ms is not None:
-        facts["first_byte_ms"] = round(record.latency_ms, 1)
-    if record.usage is not None:
-        facts["prompt_tokens"] = record.usage.prompt
-        facts["completion_tokens"] = record.usage.completion
-        if record.usage.cached:
-            facts["cached_tokens"] = record.usage.cached
-    if record.cost_nano is not None:
-        facts["cost"] = record.cost_nano / NANO
-    if record.impact is not None:
-        facts["energy_wh"] = round(record.impact.energy_wh, 9)
-        facts["carbon_g"] = round(record.impact.carbon_g, 9)
-        facts["zone"] = record.impact.grid.zone
-        # With bounds, method and version, grid reading and notes: enough to replay and to defend it.
-        facts["eco"] = eco_fields(record.impact, full=True)
-    if record.wasted is not None:
-        facts["wasted_wh"] = round(record.wasted[0], 9)
-        facts["wasted_g"] = round(record.wasted[1], 9)
-    return facts

@@ -3,13 +3,11 @@
 import time
 from functools import partial
 
-import orjson
-
 from lowproxy.core import splice
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.cost import NANO
 from lowproxy.core.eco_accuracy import MEDIA
-from lowproxy.core.eco_block import eco_fields
+from lowproxy.core.eco_block import eco_text
 from lowproxy.core.eco_measured import LATE, told_above, told_in
 from lowproxy.core.headers import DOWN, forwarded, media_type
 from lowproxy.core.routing import decide
@@ -81,24 +79,23 @@ def annotation(
     parts: Parts, exchange: Exchange, candidate: Candidate, usage: Usage | None
 ) -> bytes:
     """The JSON of the `lowrouter` object. Notes usage and impact in the exchange."""
-    fields: dict[str, object] = {
-        "generation_id": exchange.generation_id,
-        "provider": candidate.endpoint.provider.id,
-        "region": candidate.endpoint.region,
-    }
+    endpoint = candidate.endpoint
+    text = (
+        f'{{"generation_id":"{exchange.generation_id}"'
+        f',"provider":"{endpoint.provider.id}","region":"{endpoint.region}"'
+    )
     exchange.usage = exchange.weighed = usage
     prices = candidate.model.prices
     if prices is not None and usage is not None:
         cost_nano = exchange.cost_nano = prices.cost_nano(usage)
-        fields["cost"] = cost_nano / NANO
-        fields["currency"] = prices.currency
+        text += f',"cost":{cost_nano / NANO},"currency":"{prices.currency}"'
     exchange.impact = parts.scales.weigh(
         candidate, usage, exchange.notes, exchange.reading
     )
     if exchange.impact is not None:
         is_full = exchange.eco == "full" if exchange.eco else parts.config.eco.full
-        fields["eco"] = eco_fields(exchange.impact, is_full)
-    return orjson.dumps(fields)
+        text += f',"eco":{eco_text(exchange.impact, is_full)}'
+    return f"{text}}}".encode()
 
 
 async def read_body(request: Request, limit: int, watch: Watch) -> bytes:

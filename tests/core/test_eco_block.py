@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lowproxy.core.eco import CarbonIntensity, ModelFacts
-from lowproxy.core.eco_block import eco_fields, six
+from lowproxy.core.eco_block import eco_fields, eco_text, six
 from lowproxy.core.eco_methods import DEFAULT
 from lowproxy.core.usage import Usage
 
@@ -88,3 +88,11 @@ def test_six_significant_digits(value):
     assert abs(rounded - value) <= 0.5000001e-5 * abs(value)
     assert orjson.loads(orjson.dumps(rounded)) == rounded
     assert len(f"{rounded:.12e}".split("e")[0].rstrip("0")) <= 7
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.booleans())
+def test_the_text_is_the_fields(prompt, completion, full):
+    """Put together by hand or serialised, it is the same object."""
+    for notes in ((), ("demo",), ("partial",)):
+        found = impact(Usage(prompt, completion), notes)
+        assert orjson.loads(eco_text(found, full)) == eco_fields(found, full)

@@ -2,8 +2,6 @@
 
 import json
 
-from lowproxy.server.books import access_facts
-from lowproxy.server.exchange import Exchange
 from tests.fakes import Answer, openai_chunk, sse
 from tests.gateway import MODEL, asking
 
@@ -79,17 +77,3 @@ async def test_a_cut_stream_is_weighed(serve, upstream):
     record = await gateway.books.record()
     assert record.usage.counted
     assert record.impact.tokens == record.usage
-
-
-def test_what_is_unknown_is_left_out():
-    """A line of an unknown path has no empty fields."""
-    facts = access_facts(Exchange.begin("GET").record())
-    assert set(facts) == {
-        "generation_id",
-        "endpoint",
-        "http_status",
-        "status",
-        "streamed",
-        "attempts",
-        "duration_ms",
-    }

@@ -1,0 +1,86 @@
+"""The access line: facts, and the same as text."""
+
+import json
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowproxy.core.access_line import access_facts, access_text
+from lowproxy.core.eco import CarbonIntensity, ModelFacts, Reading
+from lowproxy.core.eco_measured import measured
+from lowproxy.core.eco_methods import DEFAULT
+from lowproxy.core.record import UsageRecord
+from lowproxy.core.usage import Usage
+
+FRANCE = CarbonIntensity("FR", 41.44, 41.44, 41.44, "owid-ember", "2025")
+FACTS = ModelFacts(70.6, 70.6, 16, "https://example.org", "acme/large")
+RECORD = UsageRecord(
+    generation_id="gen_x",
+    created_at=1.0,
+    completed_at=2.0,
+    endpoint="chat",
+    http_status=200,
+    status="ok",
+    error=None,
+    key_id=None,
+    requested_model=None,
+    resolved_model=None,
+    provider=None,
+    region=None,
+    streamed=False,
+    latency_ms=None,
+    duration_ms=12.345,
+    usage=None,
+    impact=None,
+    attempts=(),
+)
+counts = st.integers(0, 10**7)
+
+
+@st.composite
+def records(draw):
+    """A record with anything known or unknown."""
+    usage = draw(st.none() | st.builds(Usage, counts, counts, counts, counts))
+    impact = None
+    if usage is not None and draw(st.booleans()):
+        notes = draw(st.sampled_from([(), ("demo",), ("usage-counted", "partial")]))
+        impact = DEFAULT.estimate(
+            FACTS, usage, FRANCE, draw(st.none() | st.just(1.2)), notes
+        )
+        if draw(st.booleans()):
+            impact = measured(Reading("greenpt", 0.01, "unstated"), impact, None)
+    provider = draw(st.none() | st.just("acme"))
+    return attrs.evolve(
+        RECORD,
+        usage=usage,
+        impact=impact,
+        error=draw(st.none() | st.just("upstream_cut")),
+        key_id=draw(st.none() | st.text(min_size=1)),
+        provider=provider,
+        region=provider and "eu-west",
+        resolved_model=provider and draw(st.text(min_size=1)),
+        latency_ms=draw(st.none() | st.floats(0, 1e6)),
+        wasted=draw(st.none() | st.just((0.001, 0.25))),
+        streamed=draw(st.booleans()),
+        cost_nano=draw(st.none() | st.integers(0, 10**12)),
+    )
+
+
+@given(records())
+def test_the_text_says_the_facts(record):
+    """Read again, the text is the facts, member by member."""
+    assert json.loads(f"{{{access_text(record)}}}") == access_facts(record)
+
+
+def test_what_is_unknown_is_left_out():
+    """A line of an unknown path has no empty fields."""
+    assert set(access_facts(RECORD)) == {
+        "generation_id",
+        "endpoint",
+        "http_status",
+        "status",
+        "streamed",
+        "attempts",
+        "duration_ms",
+    }
