@@ -159,8 +159,8 @@ async def _pump(
     else:
         last = tail.close()
         if not tail.truncated:
-            # What cannot be read passes, but a stream that never says that it is done was none.
-            broken = tail.error is not None or (tail.unreadable and not tail.done)
+            # What cannot be read passes; but where nothing could be read it was no stream.
+            broken = tail.error is not None or not (tail.done or tail.pieces)
             _report(parts, stream, well=not broken)
             return last
         name = stream.candidate.endpoint.id
