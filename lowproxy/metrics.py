@@ -89,6 +89,13 @@ OF_REQUESTS: tuple[Sum | Spread, ...] = (
         "kind",
     ),
     Sum(
+        "lowproxy_cost",
+        "What the answers cost, by the catalogue's prices",
+        ("provider", "model", "currency"),
+        {"": "cost_nano"},
+        scale=1e9,
+    ),
+    Sum(
         "lowproxy_energy_watt_hours", "Energy of the answers", _PLACE, {"": "energy_wh"}
     ),
     Sum(

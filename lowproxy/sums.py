@@ -62,6 +62,7 @@ class Histogram:
 # --- sums over the rows of requests ------------------------------------------------------------
 
 _LABELS: dict[str, Callable[[Kind], str | None]] = {
+    "currency": lambda kind: kind.currency,
     "code": lambda kind: kind.code,
     "endpoint": lambda kind: kind.endpoint,
     "model": lambda kind: kind.model,
@@ -103,6 +104,7 @@ class Sum:
     numbers: Mapping[str, str]  # the value of the label `part`, and the field of Row
     part: str = ""  # the label; empty: one number without
     of: Callable[[Kind], bool] = _any
+    scale: float = 1.0  # what the number is divided by
 
     def family(self, rows: Iterable[tuple[Kind, Row]]) -> Metric:
         """What a scrape sees."""
@@ -114,7 +116,7 @@ class Sum:
             for value, field in self.numbers.items():
                 if amount := getattr(row, field):
                     labels = (*names, value) if self.part else names
-                    values[labels] = values.get(labels, 0) + amount
+                    values[labels] = values.get(labels, 0) + amount / self.scale
         labels = (*self.labels, self.part) if self.part else self.labels
         return with_values(
             CounterMetricFamily(self.name, self.text, labels=labels), values

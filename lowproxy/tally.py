@@ -34,16 +34,18 @@ class Kind(NamedTuple):
     streamed: bool
     status: str
     code: str | None  # of the error
+    currency: str | None  # of what it cost
 
 
 class Row:
-    """The sums of one kind of request; times in milliseconds, energy in Wh, carbon in grams."""
+    """The sums of one kind of request; times in milliseconds, energy in Wh, carbon in grams, cost in 1e-9."""
 
     __slots__ = (
         "cached",
         "carbon_g",
         "completion",
         "completions",
+        "cost_nano",
         "duration_ms",
         "durations",
         "energy_wh",
@@ -65,6 +67,7 @@ class Row:
     def __init__(self) -> None:
         self.requests = self.retries = self.unreadable = self.unweighed = 0
         self.prompt = self.completion = self.cached = self.reasoning = 0
+        self.cost_nano = 0
         self.duration_ms = self.first_ms = self.token_ms = 0.0
         self.energy_wh = self.carbon_g = self.wasted_wh = self.wasted_g = 0.0
         self.durations = [0] * (len(DURATION_S) + 1)
@@ -99,6 +102,7 @@ class Tally:
             record.streamed,
             record.status,
             record.error,
+            record.currency,
         )
         row = self._rows.get(kind) or self._new(kind)
         row.requests += 1
@@ -115,6 +119,8 @@ class Tally:
             row.retries += len(attempts) - 1
         if record.usage is not None:
             _count_tokens(row, record)
+        if record.cost_nano:
+            row.cost_nano += record.cost_nano
         if record.unreadable_events:
             row.unreadable += record.unreadable_events
         if record.wasted is not None:

@@ -45,6 +45,7 @@ class Pulse:
 
     def _beat(self, due: float) -> None:
         self._metrics.loop_lag_s.observe(max(0.0, self._loop.time() - due))
+        self._metrics.hooks.before()
         self._metrics.tally.beat(self._metrics.open_streams)
         self.start()
 
@@ -55,8 +56,18 @@ def candidates(parts: Parts) -> Iterator[Candidate]:
         yield from offers
 
 
+def states(parts: Parts) -> dict[str, str]:
+    """Candidates that are not simply in use, by id: `resting` or `trial`."""
+    now = time.monotonic()
+    known = parts.health.view(now).candidates
+    found = dict.fromkeys(parts.health.resting(now), "resting")
+    trials = [id_ for id_, health in known.items() if health.state == "half_open"]
+    return found | dict.fromkeys(trials, "trial")
+
+
 def _upstreams(parts: Parts) -> Iterator[tuple[str, str, float]]:
-    resting = parts.health.resting(time.monotonic())
+    found = states(parts)
     for candidate in candidates(parts):
-        up = 0.0 if candidate.id in resting else 1.0
+        state = found.get(candidate.id)
+        up = 1.0 if state is None else 0.5 if state == "trial" else 0.0
         yield candidate.endpoint.id, candidate.model.id, up

@@ -3,7 +3,6 @@
 Made only while somebody looks. Names and numbers, never text of a request; a key appears by its name.
 """
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from lowproxy.core.eco_block import six
 from lowproxy.core.grid_reading import moment
 from lowproxy.core.record import UsageRecord
 from lowproxy.server.parts import Parts
-from lowproxy.server.pulse import candidates
+from lowproxy.server.pulse import candidates, states
 from lowproxy.tally import is_failure, token_time_ms
 
 # How many of the last requests are listed one by one.
@@ -24,6 +23,7 @@ SHOWN = 25
 def snapshot(parts: Parts, reason: str | None, now: float) -> bytes:
     """JSON; `reason` is why the gateway cannot route, `now` is in seconds since the epoch."""
     metrics = parts.metrics
+    metrics.hooks.before()
     recent = list(metrics.tally.recent)
     shown = recent[: -SHOWN - 1 : -1]
     return orjson.dumps(
@@ -78,7 +78,11 @@ def _totals(parts: Parts) -> dict[str, Any]:
         eco["g"] += row.carbon_g
         eco["wasted_wh"] += row.wasted_wh
         eco["wasted_g"] += row.wasted_g
-    return {**sums, **{name: six(value) for name, value in eco.items()}}
+    costs: dict[str, float] = {}
+    for kind, row in parts.metrics.tally.rows():
+        if kind.currency is not None and row.cost_nano:
+            costs[kind.currency] = costs.get(kind.currency, 0.0) + row.cost_nano / 1e9
+    return {**sums, "cost": costs, **{name: six(value) for name, value in eco.items()}}
 
 
 def _providers(parts: Parts, recent: Sequence[UsageRecord]) -> list[dict[str, Any]]:
@@ -105,7 +109,7 @@ def _providers(parts: Parts, recent: Sequence[UsageRecord]) -> list[dict[str, An
 
 def _upstreams(parts: Parts) -> list[dict[str, Any]]:
     """One row per endpoint: how many of its models are in use, and which are not."""
-    resting = parts.health.resting(time.monotonic())
+    found = states(parts)
     rows: dict[str, dict[str, Any]] = {}
     for candidate in candidates(parts):
         endpoint = candidate.endpoint
@@ -121,8 +125,8 @@ def _upstreams(parts: Parts) -> list[dict[str, Any]]:
                 "troubled": [],
             }
         row["models"] += 1
-        if candidate.id in resting:
-            row["troubled"].append([candidate.model.id, "resting"])
+        if candidate.id in found:
+            row["troubled"].append([candidate.model.id, found[candidate.id]])
     return sorted(rows.values(), key=lambda row: (-len(row["troubled"]), row["id"]))
 
 
@@ -166,6 +170,8 @@ def _request(record: UsageRecord) -> dict[str, Any]:
         "zone": impact.grid.zone if impact else None,
         "accuracy": impact.accuracy if impact else None,
         "attempts": record.attempts,
+        "cost": None if record.cost_nano is None else record.cost_nano / 1e9,
+        "currency": record.currency,
     }
 
 
