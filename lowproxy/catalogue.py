@@ -24,6 +24,8 @@ from lowproxy.config.money import Rate, model_prices, rates
 from lowproxy.core.aliases import bare_names, served
 from lowproxy.core.cost import NANO, prices
 from lowproxy.core.eco import ModelFacts
+from lowproxy.core.expected import ANSWER_TOKENS
+from lowproxy.core.policy import Policy, Scale
 from lowproxy.core.upstreams import (
     PSEUDO_MODELS,
     Candidate,
@@ -34,8 +36,8 @@ from lowproxy.core.upstreams import (
 )
 from lowproxy.errors import ConfigError
 
-# Grams and price per 1000 tokens of a typical request; None: unknown.
-Weigh = Callable[[Model, Endpoint], tuple[float | None, float | None]]
+# What follows model and endpoint in a Candidate: grams and price per 1000 tokens of a typical request at least.
+Weigh = Callable[[Model, Endpoint], tuple[Any, ...]]
 
 DEMO = Provider(id="demo")
 # Where the demo pretends to be: region and grid zone.
@@ -148,7 +150,12 @@ def load(config: Config, environ: Mapping[str, str]) -> Catalogue:
     )
 
 
-def build_pool(catalogue: Catalogue, weigh: Weigh, auto: Sequence[str] = ()) -> Pool:
+def build_pool(
+    catalogue: Catalogue,
+    weigh: Weigh,
+    auto: Sequence[str] = (),
+    policy: Policy = Policy(),  # noqa: B008 - frozen
+) -> Pool:
     """Every model at every endpoint of its provider; `auto` empty: all models."""
     places: dict[str, list[Endpoint]] = {}
     for endpoint in catalogue.endpoints:
@@ -167,6 +174,19 @@ def build_pool(catalogue: Catalogue, weigh: Weigh, auto: Sequence[str] = ()) -> 
         tuple(each for each in chosen if each in by_model),
         aliases=served(catalogue.aliases, by_model),
         bare=bare_names(by_model),
+        policy=policy,
+    )
+
+
+def routing_policy(config: Config) -> Policy:
+    """What `[routing]` and `[auto]` say, as decisions take it."""
+    routing = config.routing
+    scales = {
+        name: Scale.of(name, *attrs.astuple(getattr(routing, name)))
+        for name in ("low_carbon", "standard", "cheap")
+    }
+    return Policy(
+        frozenset(routing.accept_provenance), config.auto.min_quality, **scales
     )
 
 
@@ -205,6 +225,8 @@ def _model(row: ModelRow) -> Model:
         price_reasoning=row.price_reasoning,
         max_output_tokens=row.max_output_tokens,
         facts=_facts(row),
+        quality=row.quality,
+        answer_tokens=row.answer_tokens or ANSWER_TOKENS,
     )
 
 

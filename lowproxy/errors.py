@@ -23,6 +23,9 @@ class LowproxyError(Exception):
         None  # x-should-retry, where the SDK's own rule would be wrong
     )
 
+    # The routing decision that led nowhere, where there was one: for the trace.
+    decision: Any = None
+
     def __init__(
         self,
         message: str,

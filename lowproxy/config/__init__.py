@@ -29,6 +29,7 @@ from lowproxy.config.rows import (
     ModelRow,
     ProviderRow,
     Relay,
+    Routing,
     Server,
     Shared,
     Store,
@@ -64,6 +65,7 @@ __all__ = [
     "Places",
     "ProviderRow",
     "Relay",
+    "Routing",
     "Server",
     "Shared",
     "Store",
@@ -102,6 +104,7 @@ class Config:
     carbon_budget: CarbonBudgetRow = attrs.field(factory=CarbonBudgetRow)
     billing: Billing = attrs.field(factory=Billing)
     auto: Auto = attrs.field(factory=Auto)
+    routing: Routing = attrs.field(factory=Routing)
     aliases: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     catalogue: CatalogueOptions = attrs.field(factory=CatalogueOptions)
     keys: tuple[ApiKey, ...] = ()
@@ -197,6 +200,7 @@ def read(
     admin_key, wrong = _admin_key(server, environ, path.parent if path else Path())
     problems += wrong
     problems += _ports(server)
+    problems += _routing(rows.get("routing", Routing()))
     problems += _duplicates(rows.get("providers", ()), rows.get("models", ()))
     problems = misread + unheard(problems, misread)
     config = Config(
@@ -213,6 +217,20 @@ def read(
         **rows,
     )
     return config, problems
+
+
+def _routing(routing: Routing) -> list[str]:
+    """Weights that weigh nothing, and a pin that nothing could satisfy."""
+    problems = [
+        f"routing.{name}: all weights are 0, needs one that is more"
+        for name in ("low_carbon", "standard", "cheap")
+        if not any(attrs.astuple(getattr(routing, name)))
+    ]
+    if not routing.accept_provenance:
+        problems.append(
+            'routing.accept_provenance: empty, needs "contractual" at least'
+        )
+    return problems
 
 
 def unheard(problems: list[str], told: list[str]) -> list[str]:

@@ -250,9 +250,40 @@ class CarbonBudgetRow:
 
 @attrs.frozen
 class Auto:
-    """`[auto]`: the models that the pseudo-models may pick from; empty: all."""
+    """`[auto]`: the models that the pseudo-models may pick from; empty: all.
+
+    `min_quality` is on the scale of the models' own `quality`; who has none is then not picked.
+    """
 
     models: tuple[ModelId, ...] = ()
+    min_quality: Amount | None = None
+
+
+@attrs.frozen
+class WeightsRow:
+    """What the terms of a score weigh, in proportion; a term that is not named weighs nothing."""
+
+    carbon: Amount = 0.0
+    latency: Amount = 0.0
+    price: Amount = 0.0
+
+
+@attrs.frozen
+class Routing:
+    """`[routing]`: whose word on a region a pin takes, and what a score weighs.
+
+    `low_carbon` is for requests that prefer it, as they do unless the key or the request says no;
+    `standard` for the others, `cheap` for lowrouter/auto-cheap. `affinity`: a conversation stays where its
+    prefix is cached unless leaving pays, for `affinity_ttl_s` after each answer.
+    """
+
+    accept_provenance: tuple[Provenance, ...] = ("contractual", "declared")
+    low_carbon: WeightsRow = WeightsRow(0.7, 0.15, 0.15)
+    standard: WeightsRow = WeightsRow(0.1, 0.3, 0.6)
+    cheap: WeightsRow = WeightsRow(0.1, 0.1, 0.8)
+    # On, since a lost prefix costs more than a cleaner grid saves, and short prompts do not pay for it.
+    affinity: Flag = True
+    affinity_ttl_s: Positive = 300.0  # what most providers promise of their caches
 
 
 # `[aliases]`: names of the operator's own, each for one model or for several, best first.
@@ -357,6 +388,8 @@ class ModelRow:
     price_cached: Amount | None = None  # of the prompt; default: price_prompt
     price_reasoning: Amount | None = None  # default: price_completion
     max_output_tokens: Count | None = None
+    quality: Amount | None = None  # an index of the operator's own, on any scale
+    answer_tokens: Count | None = None  # of a usual answer
     total_params_b: Positive | None = None
     active_params_b: Positive | None = None
     weight_bits: Positive | None = None
@@ -387,6 +420,7 @@ TABLES: dict[str, object] = {
     "carbon_budget": CarbonBudgetRow,
     "billing": Billing,
     "auto": Auto,
+    "routing": Routing,
     "aliases": Aliases,
     "catalogue": CatalogueOptions,
     "keys": tuple[KeyRow, ...],

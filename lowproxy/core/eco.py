@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import attrs
 
+from lowproxy.core.expected import Grams
 from lowproxy.core.usage import Usage
 
 # Best first. They say how good the inputs of an estimate are, not how narrow its bounds.
@@ -147,6 +148,9 @@ class Coefficients(Protocol):
 
     def impact(self, usage: Usage, notes: tuple[str, ...] = ()) -> EcoImpact:
         """The impact of one request: a few multiplications."""
+
+    def grams(self) -> Grams:
+        """Grams per request and per token, to expect a request's by."""
 
     def stages(self, usage: Usage) -> Mapping[str, tuple[float, float, float]]:
         """Wh of one request by stage, central, low and high.

@@ -10,6 +10,7 @@ import attrs
 
 from lowproxy.core.eco import CarbonIntensity, EcoImpact
 from lowproxy.core.eco_accuracy import LONG_COMPLETION, LONG_PROMPT, band
+from lowproxy.core.expected import Grams
 from lowproxy.core.usage import Usage
 
 
@@ -100,6 +101,12 @@ class TokenRates:
             embodied,
             None if water is None else self.water_ml_fixed + water * energy,
         )
+
+    def grams(self) -> Grams:
+        """Grams per request and token, central, nothing cached: for routing."""
+        fixed, completion, prompt, _, context = self.energy.central
+        each = self.grid.grams_per_kwh / 1000
+        return Grams(fixed * each, prompt * each, completion * each, context * each)
 
     def stages(self, usage: Usage) -> dict[str, tuple[float, float, float]]:
         """Wh of one request by stage, central, low and high."""

@@ -11,14 +11,17 @@ from lowproxy.errors import BadRequestError
 
 _ROUTE = {
     "region": str,
+    "zone": str,
     "provider": str,
     "prefer_low_carbon": bool,
+    "max_carbon_g": float,
     "fallback": bool,
     "eco": str,
+    "trace": bool,
 }
 _NAMES = {str: "a non-empty string", bool: "true or false"}
 _LISTS = ("order", "only", "ignore")
-_SORTS = ("price",)
+_SORTS = ("price", "latency", "throughput")
 _ECO = ("full", "short")
 # A field's name as it may stand in an error text: a caller can write anything there.
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -29,10 +32,12 @@ class Preferences:
     """The request's own constraints and wishes; None and empty say nothing.
 
     `fallback` is about other regions, `allow_fallbacks` about any second candidate at all. `max_price_*`
-    are in the provider's currency per million tokens.
+    are in the provider's currency per million tokens, `max_carbon_g` is of this request. Of these
+    `sort` and `max_latency_s` steer, and exclude nobody.
     """
 
     region: str | None = None
+    zone: str | None = None
     provider: str | None = None
     prefer_low_carbon: bool | None = None
     fallback: bool = True
@@ -46,8 +51,16 @@ class Preferences:
     sort: str | None = None
     max_price_prompt: float | None = None
     max_price_completion: float | None = None
+    max_carbon_g: float | None = None
+    max_latency_s: float | None = None  # `provider.preferred_max_latency`
     # How much is told afterwards, "full" or "short": no two routes differ by it.
     eco: str | None = attrs.field(default=None, eq=False)
+    trace: bool = attrs.field(default=False, eq=False)
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the request says where it may be served."""
+        return self.region is not None or self.zone is not None
 
     @classmethod
     def read(
@@ -64,7 +77,7 @@ class Preferences:
         if "route" not in body and "provider" not in body:
             if eco:
                 return cls(region=region_header or None, eco=eco)
-            return cls(region=region_header) if region_header else _NOTHING
+            return cls(region=region_header) if region_header else NO_WISHES
         route = _route(body.get("route"))
         wishes = _provider(body.get("provider"))
         _agree(route.get("provider"), wishes)
@@ -73,7 +86,7 @@ class Preferences:
         return cls(region=region, eco=eco, **route, **wishes)
 
 
-_NOTHING: Any = Preferences()
+NO_WISHES: Any = Preferences()
 
 
 def _eco(value: str | None, path: str) -> str | None:
@@ -97,7 +110,11 @@ def _route(value: object) -> dict[str, Any]:
             raise BadRequestError(
                 f"{path}: no such field; there are {known}", param=path
             )
-        if given is not None and (not isinstance(given, kind) or given == ""):
+        if given is None:
+            continue
+        if kind is float:
+            _number(given, path)
+        elif not isinstance(given, kind) or given == "":
             raise BadRequestError(f"{path} must be {_NAMES[kind]}", param=path)
     return {name: given for name, given in value.items() if given is not None}
 
@@ -132,6 +149,8 @@ def _provider(value: object) -> dict[str, Any]:
             wishes[name] = given
         elif name == "max_price":
             wishes.update(_max_price(given))
+        elif name == "preferred_max_latency":
+            wishes["max_latency_s"] = _max_latency(given)
         else:
             # Some of OpenRouter's fields are promises about privacy: better refused than passed over.
             raise BadRequestError(
@@ -155,6 +174,26 @@ def _max_price(value: object) -> dict[str, float]:
         if given is not None:
             limits[f"max_price_{name}"] = _price(given, path)
     return limits
+
+
+def _max_latency(value: object) -> float | None:
+    """Seconds to the first byte; OpenRouter takes a number or percentiles, of which the median is measured."""
+    path = "provider.preferred_max_latency"
+    if not isinstance(value, dict):
+        return _number(value, path)
+    for name in value:
+        if name != "p50":
+            inner = _path(path, name)
+            raise BadRequestError(f"{inner}: only p50 is measured here", param=inner)
+    given = value.get("p50")
+    return None if given is None else _number(given, f"{path}.p50")
+
+
+def _number(given: Any, path: str) -> float:
+    """A number as JSON has it."""
+    if isinstance(given, str):
+        raise BadRequestError(f"{path} must be a number, zero or more", param=path)
+    return _price(given, path)
 
 
 def _price(given: Any, path: str) -> float:

@@ -1,29 +1,36 @@
 """Which candidates serve a request, in which order, and why: one synchronous function of values."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from operator import attrgetter
 from typing import NamedTuple
 
 import attrs
 
 from lowproxy.core.access import ApiKey
+from lowproxy.core.affinity import Stay, stays
 from lowproxy.core.aliases import resolved
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.preferences import Preferences
-from lowproxy.core.rules import RULES, Question
-from lowproxy.core.upstreams import PSEUDO_MODELS, Candidate, Pool, region_matches
-from lowproxy.errors import (
-    LowproxyError,
-    NothingEligibleError,
-    PermissionDeniedError,
-    UnknownModelError,
+from lowproxy.core.refusal import nothing_eligible
+from lowproxy.core.rules import BYTES_PER_TOKEN, World, checks
+from lowproxy.core.score import (
+    TIE,
+    Size,
+    exact_size,
+    rounded,
+    scale_of,
+    scores,
+    waits_s,
 )
-
-# Within one percent two candidates are as good as each other.
-TIE = 0.01
-
-# Where only these speak against a candidate, the key is what is in the way: a 403.
-_KEY_RULES = ("key.models", "key.providers")
+from lowproxy.core.upstreams import (
+    NO_GRAMS,
+    NO_PRICE,
+    PSEUDO_MODELS,
+    Candidate,
+    Pool,
+)
+from lowproxy.errors import LowproxyError, UnknownModelError
 
 
 class Rejection(NamedTuple):
@@ -39,8 +46,12 @@ class RouteDecision:
     """Candidates, best first; what was rejected; what the order went by."""
 
     candidates: tuple[Candidate, ...]
-    rejections: tuple[Rejection, ...]
-    ordered_by: str
+    _rejections: tuple[Rejection, ...] | None = None
+    ordered_by: str = "carbon"
+    world: World | None = attrs.field(default=None, repr=False, eq=False)
+    models: tuple[str, ...] = ()  # ids of what was asked for
+    ties: int = 1  # among how many equals the first was drawn
+    stayed: bool = False  # the first is where the conversation was
 
     @property
     def chosen(self) -> Candidate:
@@ -51,212 +62,335 @@ class RouteDecision:
         """The candidate of that id, which is among them."""
         return next(c for c in self.candidates if c.id == candidate_id)
 
+    @cached_property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """Those that may not serve, with the first rule that says so: worked out when asked for."""
+        if self._rejections is not None or self.world is None:
+            return self._rejections or ()
+        return tuple(
+            rejection
+            for asked in self.models
+            for rejection in _rejected(asked, self.world)
+        )
+
 
 class Memo:
-    """The eligible candidates of recent questions about one pool.
+    """Recent decisions about one pool: callers ask the same again and again.
 
-    Which candidates satisfy the constraints, and in which order, depends on nothing but the pool, the
-    asked model, the key and the preferences; callers ask the same again and again.
+    A decision depends on the pool, the names asked for, the key, the preferences, the capabilities needed
+    and the size in rounded tokens; and on readings that change by the second, which it is kept with.
     """
 
-    _MOST = 1024
+    MOST = 1024
 
     def __init__(self) -> None:
-        self._known: dict[_Asked, _Accepted] = {}
+        self._known: dict[_Asked, _Kept] = {}
 
-    def accept(self, question: Question, pool: Pool, scale: str) -> "_Accepted":
-        """As `_accept`, from memory where the question allows it."""
-        wishes = question.chat.preferences
-        if question.is_pseudo or wishes.require_parameters:
-            return _accept(question, pool, scale)  # the prompt's own needs matter
-        if wishes.order or wishes.only or wishes.ignore or _is_long(wishes):
-            return _accept(question, pool, scale)  # of any size: not worth keeping
-        asked = (question.asked, question.key, wishes)
-        known = self._known.get(asked)
-        if known is None:
-            if len(self._known) >= self._MOST:
-                self._known.clear()
-            known = self._known[asked] = _accept(question, pool, scale)
-        return known
+    def find(self, asked: "_Asked") -> "_Kept | None":
+        """What was decided, if with the same readings; the caller sees to that."""
+        return self._known.get(asked)
+
+    def keep(self, asked: "_Asked", kept: "_Kept") -> None:
+        """Remembers a decision, one for each draw among equals."""
+        if len(self._known) >= self.MOST:
+            self._known.clear()
+        self._known[asked] = kept
 
 
-def _is_long(wishes: Preferences) -> bool:
-    return len(wishes.region or "") > 100 or len(wishes.provider or "") > 100
+_Asked = tuple[tuple[str, ...], ApiKey, Preferences, frozenset[str], Size]
 
 
-_Asked = tuple[str, ApiKey, Preferences]
-# Those that may serve, best score first; how many of them tie for the best; the others.
-_Accepted = tuple[list[Candidate], int, list[Rejection]]
+class _Kept(NamedTuple):
+    resting: frozenset[str]
+    latencies: Mapping[str, float]
+    carbon_price: float
+    draws: tuple[RouteDecision, ...]
+
+
+_REGION = attrgetter("region")
+_NOBODY: frozenset[str] = frozenset()
+_UNMEASURED: Mapping[str, float] = {}
 
 
 def decide(
     chat: ChatRequest,
     key: ApiKey,
     pool: Pool,
-    resting: frozenset[str] = frozenset(),
+    resting: frozenset[str] = _NOBODY,
     pick: Callable[[int], int] = lambda n: 0,
     memo: Memo | None = None,
+    *,
+    latencies: Mapping[str, float] = _UNMEASURED,
+    carbon_price: float = 0.0,
+    stay: Stay | None = None,
 ) -> RouteDecision:
     """The decision for one request.
 
     `resting` holds the ids of candidates that have been failing: they come last. `pick(n)` chooses among n
-    equals (its owner makes it sticky for a user or random); `memo` belongs to the pool. Raises
-    PermissionDeniedError (the key), UnknownModelError, NothingEligibleError.
+    equals (its owner makes it sticky for a user or random); `memo` belongs to the pool. `latencies` are
+    medians to the first byte in seconds by candidate id, of those that were measured. `carbon_price` is
+    money per gram of CO2 equivalent, in the currency of the prices: it is added to each expected price, so
+    that a carbon budget which runs short steers, and excludes nobody. `stay` is where the conversation was.
+    Raises PermissionDeniedError (the key), UnknownModelError, NothingEligibleError; the latter two carry the
+    decision that was none, for the trace.
     """
     wishes = chat.preferences
-    eligible: list[Candidate] = []
-    rejections: list[Rejection] = []
+    exact = exact_size(chat)
+    size = rounded(exact)
+    asked: _Asked | None = None
+    if memo is not None and stay is None and _is_worth_keeping(chat, pool):
+        asked = (chat.models, key, wishes, chat.needs, size)
+        kept = memo.find(asked)
+        if (
+            kept is not None
+            and kept.latencies is latencies
+            and kept.resting == resting
+            and kept.carbon_price == carbon_price
+        ):
+            draws = kept.draws
+            return draws[pick(len(draws))] if len(draws) > 1 else draws[0]
     models = resolved(chat.models, key, pool)
-    for asked in models:
-        key.permit(asked, wishes.region, wishes.provider)
-        question = Question(chat, key, asked)
-        scale = _scale(asked, chat, key)
-        if memo is None:
-            accepted, ties, rejected = _accept(question, pool, scale)
-        else:
-            accepted, ties, rejected = memo.accept(question, pool, scale)
-        rejections += rejected
-        ordered = list(accepted)
-        if wishes.order or resting:
-            ties = _by_class(ordered, scale, wishes.order, resting)
-        if ties > 1:
-            ordered.insert(0, ordered.pop(pick(ties)))
-        if eligible:
-            known = {c.id for c in eligible}
-            ordered = [c for c in ordered if c.id not in known]
-        eligible += ordered
+    prefers = wishes.prefer_low_carbon
+    if prefers is None:
+        prefers = key.prefer_low_carbon
+    scale = scale_of(models[0], wishes.sort, prefers, pool.policy)
+    world = World(
+        pool,
+        key,
+        wishes,
+        chat.needs,
+        chat.prompt_bytes,
+        exact[0],
+        exact[1],
+        size,
+        scale,
+        resting,
+        latencies,
+        carbon_price,
+    )
+    eligible, ties, stayed = _eligible(models, world, stay)
     if not eligible:
-        raise _nothing(chat, key, pool, rejections)
-    if (
-        resting
-    ):  # also across models and regions: nobody waits for them while another can serve
-        eligible.sort(key=lambda c: c.id in resting)
-    if not wishes.allow_fallbacks:
-        eligible = eligible[:1]
-    elif wishes.region is None and key.region is None:
-        eligible = _same_region_first(eligible, resting, other_regions=wishes.fallback)
-    ordered_by = _scale(models[0], chat, key)
-    return RouteDecision(tuple(eligible), tuple(rejections), ordered_by)
+        raise _nothing(models, world)
+    if asked is not None and memo is not None:
+        draws = tuple([_settled(models, eligible, world, n, ties) for n in range(ties)])
+        memo.keep(asked, _Kept(resting, latencies, carbon_price, draws))
+        return draws[pick(ties)] if ties > 1 else draws[0]
+    drawn = pick(ties) if ties > 1 else 0
+    return _settled(models, eligible, world, drawn, ties, stayed)
 
 
-def _offers(asked: str, pool: Pool) -> Iterable[Candidate]:
+def offers(asked: str, pool: Pool) -> tuple[Candidate, ...]:
+    """Who serves a model id, or what a pseudo-model may pick from. Raises UnknownModelError."""
     if asked in PSEUDO_MODELS:
-        return (c for model in pool.auto for c in pool.by_model.get(model, ()))
-    offers = pool.by_model.get(asked)
-    if offers is None:
+        return pool.auto_offers
+    offered = pool.by_model.get(asked)
+    if offered is None:
         raise UnknownModelError(
             f"the model {asked[:100]!r} is not known here; GET /api/v1/models lists those that are",
             param="model",
         )
-    return offers
+    return offered
 
 
-def _accept(question: Question, pool: Pool, scale: str) -> _Accepted:
-    """Candidates that satisfy every rule, best score first, and why the others do not."""
-    checks = [
-        (name, check)
-        for name, rule in RULES.items()
-        if (check := rule(question)) is not None
-    ]
-    accepted, rejections = [], []
-    for candidate in _offers(question.asked, pool):
-        for name, check in checks:
-            reason = check(candidate)
-            if reason is not None:
-                rejections.append(Rejection(candidate.id, name, reason))
-                break
-        else:
-            accepted.append(candidate)
-    score = _score(scale)
-    accepted.sort(key=score)
-    return accepted, _ties(accepted, score), rejections
-
-
-def _score(scale: str) -> Callable[[Candidate], tuple[float, float]]:
-    return _BY_CARBON if scale == "carbon" else _BY_PRICE
-
-
-_BY_CARBON = attrgetter("by_carbon")
-_BY_PRICE = attrgetter("by_price")
-
-
-def _scale(asked: str, chat: ChatRequest, key: ApiKey) -> str:
-    """What comes first in the score: "carbon" or "price"."""
+def _is_worth_keeping(chat: ChatRequest, pool: Pool) -> bool:
+    """Whether a memory of this question would serve others, and is bounded in size."""
     wishes = chat.preferences
-    if wishes.sort == "price" or asked == "lowrouter/auto-cheap":
-        return "price"
-    low_carbon = (
-        key.prefer_low_carbon
-        if wishes.prefer_low_carbon is None
-        else wishes.prefer_low_carbon
-    )
-    return "carbon" if low_carbon else "price"
+    if wishes.max_carbon_g is not None:
+        return False  # goes by the exact size
+    if wishes.order or wishes.only or wishes.ignore or len(chat.models) > 4:
+        return False
+    least = pool.least_context
+    if least is None or chat.prompt_bytes // BYTES_PER_TOKEN <= least:
+        return True
+    return not any(model in PSEUDO_MODELS for model in chat.models)
 
 
-def _by_class(
-    ranked: list[Candidate],
-    scale: str,
-    wanted: tuple[str, ...],
-    resting: frozenset[str],
-) -> int:
-    """Healthy before resting, then the caller's order, then the score; how many tie for the best."""
+def _eligible(
+    models: Sequence[str], world: World, stay: Stay | None
+) -> tuple[list[Candidate], int, bool]:
+    """Those that may serve any of the models, best first, nobody twice.
 
-    def class_of(candidate: Candidate) -> tuple[bool, int]:
-        provider = candidate.endpoint.provider.id
-        place = wanted.index(provider) if provider in wanted else len(wanted)
-        return (candidate.id in resting, place)
+    With how many tie for the best, and whether the first is where the conversation was.
+    """
+    eligible: list[Candidate] = []
+    wishes, permit = world.wishes, world.key.permit
+    ties, stayed = 1, False
+    for asked in models:
+        permit(asked, wishes.region, wishes.provider)
+        accepted = accepted_of(asked, world)
+        if not accepted:
+            continue
+        found = ordered(accepted, world, stay)
+        if not eligible:
+            eligible, ties, stayed = found
+        else:
+            known = {c.id for c in eligible}
+            eligible += [c for c in found[0] if c.id not in known]
+    return eligible, ties, stayed
 
-    ranked.sort(key=class_of)  # stable: within a class the score decides
-    best = class_of(ranked[0]) if ranked else None
-    return _ties([c for c in ranked if class_of(c) == best], _score(scale))
+
+def accepted_of(asked: str, world: World) -> Sequence[Candidate]:
+    """Who may serve a model id, in the pool's order."""
+    accepted: Sequence[Candidate] = offers(asked, world.pool)
+    for _, check in checks(asked, world):
+        accepted = [c for c in accepted if check(c) is None]
+    return accepted
 
 
-def _ties(
-    ranked: list[Candidate], score: Callable[[Candidate], tuple[float, float]]
-) -> int:
-    ties = min(1, len(ranked))
-    while ties < len(ranked) and _near(score(ranked[ties]), score(ranked[0])):
+def ordered(
+    accepted: Sequence[Candidate], world: World, stay: Stay | None
+) -> tuple[list[Candidate], int, bool]:
+    """Best first; how many tie for the best; whether the first is where the conversation was."""
+    count = len(accepted)
+    if count == 1:
+        return list(accepted), 1, False
+    weights, carbon_price = world.scale.weights, world.carbon_price
+    found = scores(accepted, world.size, weights, world.latencies, carbon_price)
+    classes = _classes(accepted, world)
+    if classes is None:
+        order = sorted(range(count), key=found.__getitem__)
+    else:
+        order = sorted(range(count), key=lambda n: (classes[n], found[n]))
+    first, ties = order[0], 1
+    near = found[first] * (1 + TIE)
+    while ties < count and found[order[ties]] <= near:
+        if classes is not None and classes[order[ties]] != classes[first]:
+            break
         ties += 1
-    return ties
+    ranked = [accepted[n] for n in order]
+    if stay is None:
+        return ranked, ties, False
+    for n in order:
+        if classes is not None and classes[n] != classes[first]:
+            break
+        old, pair = accepted[n], (found[n], found[first])
+        if old.id == stay.candidate:
+            if not stays(stay, old, pair, world.size, weights, carbon_price):
+                break
+            ranked.remove(old)
+            return [old, *ranked], 1, True
+    return ranked, ties, False
 
 
-def _near(one: tuple[float, float], best: tuple[float, float]) -> bool:
-    return all(a == b or abs(a - b) <= TIE * b for a, b in zip(one, best, strict=True))
+_GAP = {"carbon": NO_GRAMS, "price": NO_PRICE}
+_Class = tuple[bool, int, bool, float, bool]
+
+
+def _classes(accepted: Sequence[Candidate], world: World) -> list[_Class] | None:
+    """What comes before the score, least first; None where nothing does.
+
+    Healthy before resting, the caller's order of providers, those within the preferred latency, the term
+    to sort by (within one percent of the best is as good), those who know the term that weighs most.
+    """
+    wishes, scale, resting = world.wishes, world.scale, world.resting
+    gap = _GAP.get(scale.leading, 0) & world.pool.gaps
+    steered = resting or scale.sort or wishes.order or wishes.max_latency_s is not None
+    if not steered and not (gap and any(c.gaps & gap for c in accepted)):
+        return None
+    order = wishes.order
+    places = {name: place for place, name in reversed(list(enumerate(order)))}
+    slow = _too_slow(accepted, world)
+    values = sort_values(accepted, world)
+    best = min(values, default=0.0)
+    as_good = best + TIE * abs(best)
+    return [
+        (
+            c.id in resting,
+            places.get(c.endpoint.provider.id, len(order)),
+            c.id in slow,
+            max(values[n], as_good) if values else 0.0,
+            bool(c.gaps & gap),
+        )
+        for n, c in enumerate(accepted)
+    ]
+
+
+def sort_values(accepted: Sequence[Candidate], world: World) -> list[float]:
+    """What `provider.sort` compares, the least the best, unknown last; empty without it."""
+    sort = world.scale.sort
+    if sort is None:
+        return []
+    worst = float("inf")
+    if sort == "latency":
+        known = [world.latencies.get(c.id) for c in accepted]
+    elif sort == "throughput":
+        known = [None if not c.tokens_per_s else -c.tokens_per_s for c in accepted]
+    else:
+        prompt, answer = world.size
+        known = [
+            c.prices.of(prompt, c.model.answer_tokens if answer is None else answer)
+            if c.prices
+            else None
+            for c in accepted
+        ]
+    return [worst if each is None else each for each in known]
+
+
+def _too_slow(accepted: Sequence[Candidate], world: World) -> frozenset[str]:
+    """Those whose expected first byte is later than `provider.preferred_max_latency`."""
+    most_s = world.wishes.max_latency_s
+    if most_s is None:
+        return _NOBODY
+    waits = waits_s(accepted, world.latencies)
+    return frozenset(
+        [c.id for c, wait in zip(accepted, waits, strict=False) if wait > most_s]
+    )
+
+
+def _settled(
+    models: tuple[str, ...],
+    eligible: list[Candidate],
+    world: World,
+    drawn: int,
+    ties: int,
+    stayed: bool = False,
+) -> RouteDecision:
+    """The decision for one draw: who is tried, in which order."""
+    wishes, resting = world.wishes, world.resting
+    if drawn:
+        eligible = [eligible[drawn], *eligible[:drawn], *eligible[drawn + 1 :]]
+    if resting:
+        # Also across models: nobody waits for them while another can serve.
+        eligible = sorted(eligible, key=lambda c: c.id in resting)
+    if not wishes.allow_fallbacks:
+        eligible = eligible[:1]
+    elif wishes.region is None and wishes.zone is None and world.key.region is None:
+        eligible = _same_region_first(eligible, resting, other=wishes.fallback)
+    candidates, leading = tuple(eligible), world.scale.leading
+    return RouteDecision(candidates, None, leading, world, models, ties, stayed)
 
 
 def _same_region_first(
-    eligible: list[Candidate], resting: frozenset[str], *, other_regions: bool
+    eligible: list[Candidate], resting: frozenset[str], *, other: bool
 ) -> list[Candidate]:
-    home = eligible[0].endpoint.region
-    if not other_regions:
-        return [c for c in eligible if c.endpoint.region == home]
-    return sorted(eligible, key=lambda c: (c.id in resting, c.endpoint.region != home))
+    if len(set(map(_REGION, eligible))) == 1:
+        return eligible
+    home = eligible[0].region
+    near = [c for c in eligible if c.region == home]
+    if not other:
+        return near
+    if resting:
+        return sorted(eligible, key=lambda c: (c.id in resting, c.region != home))
+    return near + [c for c in eligible if c.region != home]
 
 
-def _nothing(
-    chat: ChatRequest, key: ApiKey, pool: Pool, rejections: list[Rejection]
-) -> LowproxyError:
-    wishes = chat.preferences
-    known = ", ".join(pool.regions) or "none"
-    pin = wishes.region
-    if pin and not any(region_matches(region, pin) for region in pool.regions):
-        return NothingEligibleError(
-            f"no provider serves the region {pin!r}; known regions: {known}",
-            param="route.region",
-        )
-    if wishes.provider and wishes.provider not in pool.providers:
-        active = ", ".join(pool.providers) or "none"
-        return NothingEligibleError(
-            f"no provider {wishes.provider!r} is active; active: {active}",
-            param="route.provider",
-        )
-    if rejections and all(r.rule in _KEY_RULES for r in rejections):
-        return PermissionDeniedError(
-            f"the key {key.name!r} allows nobody who serves {chat.model!r}",
-            param="model",
-        )
-    reasons = sorted({f"{r.rule}: {r.reason}" for r in rejections})[:5]
-    return NothingEligibleError(
-        f"nothing can serve {chat.model!r} under these constraints"
-        f" ({'; '.join(reasons) or 'the pool is empty'}); known regions: {known}"
+def _rejected(asked: str, world: World) -> list[Rejection]:
+    """Who is offered and may not serve."""
+    rules = checks(asked, world)
+    found = []
+    for candidate in offers(asked, world.pool):
+        for name, check in rules:
+            reason = check(candidate)
+            if reason is not None:
+                found.append(Rejection(candidate.id, name, reason))
+                break
+    return found
+
+
+def _nothing(models: tuple[str, ...], world: World) -> LowproxyError:
+    decision = RouteDecision((), None, world.scale.leading, world, models)
+    failure = nothing_eligible(
+        models[0], world.key, world.wishes, world.pool, decision.rejections
     )
+    failure.decision = decision
+    return failure

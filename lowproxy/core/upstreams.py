@@ -7,6 +7,8 @@ import attrs
 
 from lowproxy.core.cost import Prices
 from lowproxy.core.eco import ModelFacts
+from lowproxy.core.expected import ANSWER_TOKENS, Grams, Line, Prices, line
+from lowproxy.core.policy import Policy
 from lowproxy.core.secret import Secret
 
 PSEUDO_MODELS = ("lowrouter/auto", "lowrouter/auto-cheap")
@@ -56,24 +58,47 @@ class Model:
     max_output_tokens: int | None = None
     prices: Prices | None = None  # per token, in the billing currency; None: unknown
     facts: ModelFacts | None = None  # None: size unknown, so no eco figures
+    quality: float | None = None  # the operator's own index; any scale
+    answer_tokens: int = ANSWER_TOKENS  # of a usual answer
+
+
+# What is not known of a candidate, as bits of `Candidate.gaps`.
+NO_GRAMS, NO_PRICE = 1, 2
 
 
 @attrs.frozen
 class Candidate:
     """A model at an endpoint: one way to serve a request.
 
-    `carbon_g_per_1k` (per 1000 tokens, typical request) and `price_per_1k` (US dollars or the provider's
-    currency as it stands) are worked out once per snapshot; None is unknown and sorts last.
+    `carbon_g_per_1k` (per 1000 tokens, typical request) and `price_per_1k` (in the provider's currency as
+    it stands) are for tables; `grams` and `prices` are what a request is weighed with. All are worked out
+    once per snapshot; None is unknown. `tokens_per_s` is published, not measured here.
     """
 
     model: Model
     endpoint: Endpoint
     carbon_g_per_1k: float | None = None
     price_per_1k: float | None = None
+    grams: Grams | None = attrs.field(repr=False)
+    zone: str | None = attrs.field()  # the one grid zone it draws from
+    tokens_per_s: float | None = None
     id: str = attrs.field(init=False)  # in traces and in health: `endpoint/model`
     chat_url: str = attrs.field(init=False, repr=False)
-    by_carbon: tuple[float, float] = attrs.field(init=False, repr=False)
-    by_price: tuple[float, float] = attrs.field(init=False, repr=False)
+    region: str = attrs.field(init=False, repr=False)
+    prices: Prices | None = attrs.field(init=False, repr=False)
+    gaps: int = attrs.field(init=False, repr=False)
+    usual: Line = attrs.field(init=False, repr=False)
+
+    @grams.default
+    def _grams(self) -> Grams | None:
+        if self.carbon_g_per_1k is None:
+            return None
+        each = self.carbon_g_per_1k / 1000
+        return Grams(0.0, each, each, 0.0)
+
+    @zone.default
+    def _zone(self) -> str | None:
+        return self.endpoint.zone
 
     @id.default
     def _id(self) -> str:
@@ -86,13 +111,27 @@ class Candidate:
             path = path.replace("{model}", quote(self.model.upstream_model, safe=""))
         return self.endpoint.base_url + path
 
-    @by_carbon.default
-    def _by_carbon(self) -> tuple[float, float]:
-        return _known(self.carbon_g_per_1k), _known(self.price_per_1k)
+    @region.default
+    def _region(self) -> str:
+        return self.endpoint.region
 
-    @by_price.default
-    def _by_price(self) -> tuple[float, float]:
-        return _known(self.price_per_1k), _known(self.carbon_g_per_1k)
+    @prices.default
+    def _prices(self) -> Prices | None:
+        prompt, completion = self.model.price_prompt, self.model.price_completion
+        if prompt is not None and completion is not None:
+            return Prices(prompt / 1_000_000, completion / 1_000_000)
+        if self.price_per_1k is None:
+            return None
+        return Prices(self.price_per_1k / 1000, self.price_per_1k / 1000)
+
+    @gaps.default
+    def _gaps(self) -> int:
+        no_grams = NO_GRAMS if self.grams is None else 0
+        return no_grams | (NO_PRICE if self.prices is None else 0)
+
+    @usual.default
+    def _usual(self) -> Line:
+        return line(self.grams, self.prices, self.model.answer_tokens)
 
 
 @attrs.frozen
@@ -104,11 +143,44 @@ class Pool:
     # Other names: the operator's, and ids without their namespace (`core.aliases`).
     aliases: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     bare: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    policy: Policy = attrs.field(factory=Policy)
+    # What the pseudo-models are offered, and the least context length known of it.
+    auto_offers: tuple[Candidate, ...] = attrs.field(init=False, repr=False)
+    least_context: int | None = attrs.field(init=False, repr=False)
+
+    places: frozenset[str] = attrs.field(init=False, repr=False)  # regions
+    provenances: frozenset[str] = attrs.field(init=False, repr=False)
+    gaps: int = attrs.field(init=False, repr=False)  # of any candidate
+
+    @places.default
+    def _places(self) -> frozenset[str]:
+        return frozenset(c.region for cs in self.by_model.values() for c in cs)
+
+    @provenances.default
+    def _provenances(self) -> frozenset[str]:
+        endpoints = [c.endpoint for cs in self.by_model.values() for c in cs]
+        return frozenset(each.provenance for each in endpoints)
+
+    @gaps.default
+    def _gaps(self) -> int:
+        known = [c.gaps for cs in self.by_model.values() for c in cs]
+        return (NO_GRAMS if any(g & NO_GRAMS for g in known) else 0) | (
+            NO_PRICE if any(g & NO_PRICE for g in known) else 0
+        )
+
+    @auto_offers.default
+    def _auto_offers(self) -> tuple[Candidate, ...]:
+        return tuple(c for model in self.auto for c in self.by_model.get(model, ()))
+
+    @least_context.default
+    def _least_context(self) -> int | None:
+        lengths = [c.model.context_length for c in self.auto_offers]
+        return min((each for each in lengths if each is not None), default=None)
 
     @property
     def regions(self) -> list[str]:
         """Known region names, sorted, for messages."""
-        return sorted({c.endpoint.region for cs in self.by_model.values() for c in cs})
+        return sorted(self.places)
 
     @property
     def providers(self) -> list[str]:
@@ -117,11 +189,12 @@ class Pool:
             {c.endpoint.provider.id for cs in self.by_model.values() for c in cs}
         )
 
+    @property
+    def zones(self) -> list[str]:
+        """Known grid zones, sorted, for messages."""
+        return sorted({c.zone for cs in self.by_model.values() for c in cs if c.zone})
+
 
 def region_matches(region: str, pin: str) -> bool:
     """Whether a place in `region` satisfies a pin: the same name, or `eu` for any `eu-...`."""
     return region == pin or region.startswith(pin + "-")
-
-
-def _known(value: float | None) -> float:
-    return float("inf") if value is None else value

@@ -15,6 +15,7 @@ from lowproxy.core.eco import (
     Reading,
 )
 from lowproxy.core.eco_measured import measured, unsized
+from lowproxy.core.expected import Grams
 from lowproxy.core.model_names import ModelTable
 from lowproxy.core.upstreams import Candidate, Endpoint, Model
 from lowproxy.core.usage import Usage
@@ -34,6 +35,16 @@ class _Place(NamedTuple):
 
     reading: CarbonIntensity
     comparable: CarbonIntensity  # by life cycle factors, for ranking
+
+
+class Expected(NamedTuple):
+    """What follows model and endpoint in a `Candidate`; None is unknown."""
+
+    carbon_g_per_1k: float | None
+    price_per_1k: float | None
+    grams: Grams | None
+    zone: str | None
+    tokens_per_s: float | None
 
 
 class _Worked(NamedTuple):
@@ -98,10 +109,8 @@ class Scales:
         impact = measured(reading, blank, there)
         return impact if impact.energy_wh else None
 
-    def typical(
-        self, model: Model, endpoint: Endpoint
-    ) -> tuple[float | None, float | None]:
-        """Grams and price per 1000 tokens, for the pool: what `catalogue.build_pool` asks.
+    def typical(self, model: Model, endpoint: Endpoint) -> Expected:
+        """What requests are expected to take there: what `catalogue.build_pool` asks.
 
         By life cycle factors only: direct ones are for weighing, never for comparing.
         """
@@ -109,16 +118,22 @@ class Scales:
         place = self._place(endpoint)
         if coefficients and place.comparable != place.reading:
             coefficients = self._work(model, endpoint, place.comparable)
-        grams = (
-            coefficients.impact(TYPICAL).carbon_per_1k_tokens_g
-            if coefficients
-            else None
-        )
-        return grams, price_per_1k(model)
+        price, zone = price_per_1k(model), self._zone_of(endpoint, place.comparable)
+        facts = self._facts(model)
+        deployed = facts.deployment if facts else None
+        speed = deployed.tokens_per_s if deployed else None
+        if coefficients is None:
+            return Expected(None, price, None, zone, speed)
+        typical = coefficients.impact(TYPICAL).carbon_per_1k_tokens_g
+        return Expected(typical, price, coefficients.grams(), zone, speed)
 
     def reading(self, endpoint: Endpoint) -> CarbonIntensity:
         """The grid where an endpoint stands."""
         return self._place(endpoint).reading
+
+    def _zone_of(self, endpoint: Endpoint, grid: CarbonIntensity) -> str | None:
+        """The one grid zone that an endpoint draws from, by its row or its region."""
+        return endpoint.zone or (None if grid.blended else grid.zone)
 
     def _place(self, endpoint: Endpoint) -> _Place:
         place = self._places.get(endpoint.id)
