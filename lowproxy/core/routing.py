@@ -97,7 +97,8 @@ class Memo:
         self._known[asked] = kept
 
 
-_Asked = tuple[tuple[str, ...], ApiKey, Preferences, frozenset[str], Size]
+# Streams and whole answers are measured apart, so each has latencies of its own.
+_Asked = tuple[tuple[str, ...], ApiKey, Preferences, frozenset[str], Size, bool]
 
 
 class _Kept(NamedTuple):
@@ -139,7 +140,7 @@ def decide(
     size = rounded(exact)
     asked: _Asked | None = None
     if memo is not None and stay is None and _is_worth_keeping(chat, pool):
-        asked = (chat.models, key, wishes, chat.needs, size)
+        asked = (chat.models, key, wishes, chat.needs, size, chat.stream)
         kept = memo.find(asked)
         if (
             kept is not None

@@ -9,13 +9,14 @@ from typing import Any
 
 import attrs
 
-from lowproxy.catalogue import Catalogue, build_pool
+from lowproxy.catalogue import Catalogue, build_pool, routing_policy
 from lowproxy.config import Config, FeedConfig, Timeouts
 from lowproxy.core.eco import CarbonIntensity
 from lowproxy.core.eco_methods import DEFAULT, find_method
 from lowproxy.core.health import Health
 from lowproxy.core.model_names import ModelTable
 from lowproxy.core.routing import Memo
+from lowproxy.core.upstreams import Pool
 from lowproxy.demo import running_demo
 from lowproxy.errors import ConfigError
 from lowproxy.grid.annual import AnnualGrid
@@ -94,9 +95,7 @@ class Sources:
         self.readings = readings
         parts = live.parts
         parts.scales.use(readings)
-        parts.pool = build_pool(
-            live.catalogue, parts.scales.typical, parts.config.auto.models
-        )
+        parts.pool = _pool(parts.config, live.catalogue, parts.scales)
         parts.memo = Memo()
 
     async def _close_feeds(self) -> None:
@@ -114,12 +113,17 @@ def made_from(
     return {
         "config": config,
         "keys": KeyStore(config.keys),
-        "pool": build_pool(catalogue, scales.typical, config.auto.models),
+        "pool": _pool(config, catalogue, scales),
         "memo": Memo(),
         "dispatch": Dispatch.make(client, health, config, time.monotonic),
         "scales": scales,
         "body_watch": Watch(config.timeouts.body_s),
     }
+
+
+def _pool(config: Config, catalogue: Catalogue, scales: Scales) -> Pool:
+    policy = routing_policy(config)
+    return build_pool(catalogue, scales.typical, config.auto.models, policy)
 
 
 def make_scales(config: Config) -> Scales:

@@ -27,9 +27,12 @@ def test_everything_said():
     said = read(
         route={
             "region": "eu-west",
+            "zone": "FR",
             "provider": "acme",
             "prefer_low_carbon": False,
+            "max_carbon_g": 0.5,
             "fallback": False,
+            "trace": True,
         },
         provider={
             "order": ["acme", "other"],
@@ -39,13 +42,17 @@ def test_everything_said():
             "require_parameters": True,
             "sort": "price",
             "max_price": {"prompt": "0.5", "completion": 2},
+            "preferred_max_latency": {"p50": 1.5},
         },
     )
 
     assert said == Preferences(
         region="eu-west",
+        zone="FR",
         provider="acme",
         prefer_low_carbon=False,
+        max_carbon_g=0.5,
+        max_latency_s=1.5,
         fallback=False,
         order=("acme", "other"),
         only=("acme",),
@@ -60,12 +67,37 @@ def test_everything_said():
 
 def test_null_says_nothing():
     """As everywhere in this API."""
-    route = dict.fromkeys(("region", "provider", "prefer_low_carbon", "fallback"))
+    route = dict.fromkeys(
+        ("region", "zone", "provider", "prefer_low_carbon", "max_carbon_g", "fallback")
+    )
     names = ("order", "only", "ignore", "allow_fallbacks", "sort", "max_price")
     prices = {"max_price": {"prompt": None, "completion": None}}
 
     assert read(route=route, provider=dict.fromkeys(names)) == Preferences()
     assert read(provider=prices) == Preferences()
+
+
+@pytest.mark.parametrize("sort", ["price", "latency", "throughput"])
+def test_sorts(sort):
+    """OpenRouter's three."""
+    assert read(provider={"sort": sort}).sort == sort
+
+
+def test_a_preferred_latency():
+    """Seconds, or OpenRouter's percentiles, of which the median is the one that is measured."""
+    for said, meant in (
+        (2, 2.0),
+        ({"p50": 1.5}, 1.5),
+        ({}, None),
+        ({"p50": None}, None),
+    ):
+        assert read(provider={"preferred_max_latency": said}).max_latency_s == meant
+
+
+def test_telling_makes_no_difference():
+    """How much is told afterwards does not part requests that go the same way."""
+    assert read(route={"trace": True, "eco": "full"}) == read()
+    assert read(route={"trace": True}).trace
 
 
 def test_the_body_wins_over_the_header():
@@ -80,7 +112,7 @@ def test_the_body_wins_over_the_header():
     ("body", "param", "words"),
     [
         ({"route": "eu"}, "route", "object"),
-        ({"route": {"regoin": "eu"}}, "route.regoin", "there are region, provider"),
+        ({"route": {"regoin": "eu"}}, "route.regoin", "there are region, zone"),
         ({"route": {"region": 5}}, "route.region", "non-empty string"),
         ({"route": {"region": ""}}, "route.region", "non-empty string"),
         ({"route": {"region": ["eu"]}}, "route.region", "non-empty string"),
@@ -94,7 +126,16 @@ def test_the_body_wins_over_the_header():
         ({"provider": {"only": [1]}}, "provider.only", "list of provider ids"),
         ({"provider": {"ignore": {}}}, "provider.ignore", "list of provider ids"),
         ({"provider": {"allow_fallbacks": 1}}, "provider.allow_fallbacks", "true or"),
-        ({"provider": {"sort": "speed"}}, "provider.sort", "one of price"),
+        ({"route": {"zone": 5}}, "route.zone", "non-empty string"),
+        ({"route": {"trace": "yes"}}, "route.trace", "true or false"),
+        ({"route": {"max_carbon_g": "1"}}, "route.max_carbon_g", "a number"),
+        ({"route": {"max_carbon_g": -1}}, "route.max_carbon_g", "a number"),
+        ({"route": {"max_carbon_g": True}}, "route.max_carbon_g", "a number"),
+        ({"route": {"max_carbon_g": 10**400}}, "route.max_carbon_g", "a number"),
+        ({"provider": {"preferred_max_latency": "1"}}, None, "a number"),
+        ({"provider": {"preferred_max_latency": {"p90": 1}}}, None, "only p50"),
+        ({"provider": {"preferred_max_latency": {"p50": []}}}, None, "a number"),
+        ({"provider": {"sort": "speed"}}, "provider.sort", "price, latency, through"),
         ({"provider": {"sort": ["price"]}}, "provider.sort", "one of price"),
         ({"provider": {"zdr": True}}, "provider.zdr", "not supported"),
         ({"provider": {"data_collection": "deny"}}, None, "not supported"),

@@ -299,11 +299,11 @@ def test_a_memo_never_changes_a_decision(questions, pool):
 
 def test_a_memo_is_bounded(monkeypatch):
     """However many different questions are asked."""
-    monkeypatch.setattr(Memo, "_MOST", 4)
+    monkeypatch.setattr(Memo, "MOST", 4)
     memo = Memo()
-    pool = pool_of(serve("a"))
+    pool = pool_of(serve("a", price_prompt=0.5, price_completion=0.5))
     for i in range(50):
-        decide(ask(ignore=(f"x{i}",)), KEY, pool, memo=memo)
+        decide(ask(max_price_prompt=i + 1.0), KEY, pool, memo=memo)
 
     assert len(vars(memo)["_known"]) <= 4
 

@@ -4,6 +4,8 @@ import pytest
 
 from lowproxy.core.secret import Secret
 from lowproxy.core.upstreams import (
+    NO_GRAMS,
+    NO_PRICE,
     Candidate,
     Endpoint,
     Model,
@@ -44,14 +46,43 @@ def candidate(provider="acme", region="eu-west", grams=None, price=None):
 
 
 def test_a_candidate():
-    """Its name says where and what; unknown grams and prices come last, never first."""
+    """Its name says where and what; what is unknown of it is marked, never 0."""
     one = candidate(grams=0.2, price=None)
 
     assert one.id == "acme-eu-west/acme/small"
-    assert one.by_carbon == (0.2, float("inf"))
-    assert one.by_price == (float("inf"), 0.2)
-    assert candidate(grams=0.0).by_carbon < one.by_carbon < candidate().by_carbon
+    assert one.region == "eu-west"
+    assert one.grams == (0.0, 0.2 / 1000, 0.2 / 1000, 0.0)
+    assert (one.prices, one.gaps) == (None, NO_PRICE)
+    assert candidate().gaps == NO_GRAMS | NO_PRICE
+    assert candidate(grams=0.0, price=0.0).gaps == 0
     assert "canary" not in repr(one)
+
+
+def test_prices_of_a_candidate():
+    """Those of the model's row, per token; else those of a typical request."""
+    row = Model("m", "acme", "m", price_prompt=2.0, price_completion=6.0)
+    place = candidate().endpoint
+
+    assert Candidate(row, place, None, 9.0).prices == (2e-6, 6e-6)
+    assert candidate(price=4.0).prices == (0.004, 0.004)
+
+
+def test_what_a_pool_knows_beforehand():
+    """What decisions would otherwise look for each time."""
+    short = Model("s", "acme", "s", context_length=10)
+    place = Endpoint("e", Provider("acme"), "eu", "http://x", "FR", "inferred")
+    pool = Pool(
+        {"a": (candidate(grams=1.0, price=1.0),), "s": (Candidate(short, place),)},
+        ("s", "gone"),
+    )
+
+    assert [c.model.id for c in pool.auto_offers] == ["s"]
+    assert pool.least_context == 10
+    assert pool.places == {"eu-west", "eu"}
+    assert pool.provenances == {"declared", "inferred"}
+    assert pool.zones == ["FR"]
+    assert pool.gaps == NO_GRAMS | NO_PRICE
+    assert (Pool({}).least_context, Pool({}).gaps) == (None, 0)
 
 
 def test_a_pool_knows_its_places():

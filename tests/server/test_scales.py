@@ -41,7 +41,7 @@ def test_what_is_unknown_is_not_weighed(scales):
     unknown = candidate(facts=None, model="acme/never-heard-of")
     assert scales.weigh(unknown, Usage(1, 1)) is None
     assert scales.weigh(candidate(), None) is None
-    assert scales.typical(unknown.model, unknown.endpoint) == (None, None)
+    assert scales.typical(unknown.model, unknown.endpoint) == (None,) * 3 + ("FR", None)
 
 
 def test_the_table_knows_models_by_name(scales):
@@ -59,9 +59,32 @@ def test_a_demo_says_so(scales):
 def test_what_routing_compares_by(scales):
     """Grams per thousand tokens of a typical request, and the price."""
     one = candidate()
-    grams, price = scales.typical(one.model, one.endpoint)
-    assert grams == scales.weigh(one, TYPICAL).carbon_per_1k_tokens_g
-    assert price is None
+    typical = scales.typical(one.model, one.endpoint)
+    weighed = scales.weigh(one, TYPICAL)
+    assert typical.carbon_g_per_1k == weighed.carbon_per_1k_tokens_g
+    assert typical.price_per_1k is None
+    assert typical.zone == "FR"
+
+
+@pytest.mark.parametrize("tokens", [(0, 1), (500, 500), (9000, 20), (3, 4000)])
+def test_what_is_expected_is_what_will_be_weighed(scales, tokens):
+    """For any size: routing and accounting are of one mind."""
+    one = candidate()
+    expected = scales.typical(one.model, one.endpoint).grams.of(*tokens)
+    assert expected == pytest.approx(scales.weigh(one, Usage(*tokens)).carbon_g)
+
+
+def test_the_zone_of_a_place(scales):
+    """By its row, else by a region that lies in one zone; a blend is in none."""
+    for region, zone in (("eu-west", None), ("uk", "GB")):
+        endpoint = Endpoint(region, Provider("acme"), region, "", None)
+        assert scales.typical(candidate().model, endpoint).zone == zone
+
+
+def test_published_speed(scales):
+    """Of a model that the table knows."""
+    known = candidate(facts=None, model="openai/gpt-4o-mini")
+    assert scales.typical(known.model, known.endpoint).tokens_per_s > 0
 
 
 def test_one_model_at_two_places(scales):
@@ -105,8 +128,8 @@ def test_a_live_reading_takes_effect_where_it_is_of(own):
     assert weighed.energy_wh == annual.energy_wh
     assert weighed.carbon_g == pytest.approx(weighed.energy_wh * 10 / 1000)
     assert (weighed.grid.live, weighed.grid.source) == (True, "test")
-    grams, _ = own.typical(here.model, here.endpoint)
-    assert grams == weighed.carbon_per_1k_tokens_g
+    typical = own.typical(here.model, here.endpoint)
+    assert typical.carbon_g_per_1k == weighed.carbon_per_1k_tokens_g
     assert own._worked["acme/unheard-of-x", there.endpoint.id] is kept
     own.use({})
     assert own.weigh(here, TYPICAL) == annual
