@@ -19,8 +19,8 @@ from lowproxy.core.policy import Weights
 from lowproxy.core.score import BYTES_PER_TOKEN, Size
 from lowproxy.core.upstreams import Candidate
 
-# What a cached token takes of a fresh one: energy as the estimate has it, money as most price lists do.
-CACHED_ENERGY, CACHED_PRICE = 0.1, 0.25
+# What a cached token takes of a fresh one's energy; the price list says what it costs.
+CACHED_ENERGY = 0.1
 # Below this gain a move is not worth what it upsets.
 MARGIN = 0.2
 # Shorter prompts are cached by nobody.
@@ -101,7 +101,7 @@ def stays(
         own *= ((less_grams + LEAST_G) / (grams + LEAST_G)) ** weights.carbon
     if old.prices is not None:
         whole = old.prices.of(prompt, answer)
-        less = whole - (1 - CACHED_PRICE) * old.prices.prompt * cached
+        less = whole - (old.prices.prompt - old.prices.cached) * cached
         whole += carbon_price * grams + LEAST_PRICE
         less += carbon_price * less_grams + LEAST_PRICE
         own *= (less / whole) ** weights.price

@@ -31,11 +31,12 @@ class Grams(NamedTuple):
         )
 
 
-class Prices(NamedTuple):
-    """Money per token."""
+class TokenPrices(NamedTuple):
+    """Money per token; `cached` is of a prompt token that the provider has read before."""
 
     prompt: float
     completion: float
+    cached: float
 
     def of(self, prompt: float, answer: float) -> float:
         """The price of a request with so many tokens."""
@@ -52,7 +53,7 @@ LEAST_G, LEAST_PRICE = 1e-7, 1e-7
 UNKNOWN = nan
 
 
-def line(grams: Grams | None, prices: Prices | None, answer: float) -> Line:
+def line(grams: Grams | None, prices: TokenPrices | None, answer: float) -> Line:
     """The two lines for an answer of that length; UNKNOWN where nothing is known."""
     base = slope = price_base = price_slope = UNKNOWN
     if grams is not None:
@@ -60,6 +61,6 @@ def line(grams: Grams | None, prices: Prices | None, answer: float) -> Line:
         base = fixed + (completion + context * answer / 2) * answer + LEAST_G
         slope = prompt + context * answer
     if prices is not None:
-        price_slope, completion_price = prices
+        price_slope, completion_price, _ = prices
         price_base = completion_price * answer + LEAST_PRICE
     return base, slope, price_base, price_slope

@@ -126,7 +126,7 @@ def _row(scored: _Scored, world: World) -> dict[str, Any]:
         "carbon_g": _six(terms.carbon_g),
         "latency_s": _six(terms.latency_s),
         "price": _six(terms.price),
-        "currency": endpoint.provider.currency,
+        "currency": candidate.currency,
         "score": six(score),
     }
     if candidate.id in world.resting:

@@ -5,9 +5,9 @@ from urllib.parse import quote
 
 import attrs
 
-from lowproxy.core.cost import Prices
+from lowproxy.core.cost import NANO, Prices
 from lowproxy.core.eco import ModelFacts
-from lowproxy.core.expected import ANSWER_TOKENS, Grams, Line, Prices, line
+from lowproxy.core.expected import ANSWER_TOKENS, Grams, Line, TokenPrices, line
 from lowproxy.core.policy import Policy
 from lowproxy.core.secret import Secret
 
@@ -85,7 +85,7 @@ class Candidate:
     id: str = attrs.field(init=False)  # in traces and in health: `endpoint/model`
     chat_url: str = attrs.field(init=False, repr=False)
     region: str = attrs.field(init=False, repr=False)
-    prices: Prices | None = attrs.field(init=False, repr=False)
+    prices: TokenPrices | None = attrs.field(init=False, repr=False)
     gaps: int = attrs.field(init=False, repr=False)
     usual: Line = attrs.field(init=False, repr=False)
 
@@ -116,13 +116,29 @@ class Candidate:
         return self.endpoint.region
 
     @prices.default
-    def _prices(self) -> Prices | None:
+    def _prices(self) -> TokenPrices | None:
+        known = self.model.prices
+        if (
+            known is not None
+        ):  # in the billing currency, so one is comparable with another
+            per = known.per * NANO
+            return TokenPrices(
+                known.prompt / per, known.completion / per, known.cached / per
+            )
         prompt, completion = self.model.price_prompt, self.model.price_completion
         if prompt is not None and completion is not None:
-            return Prices(prompt / 1_000_000, completion / 1_000_000)
+            each = prompt / 1_000_000
+            return TokenPrices(each, completion / 1_000_000, each)
         if self.price_per_1k is None:
             return None
-        return Prices(self.price_per_1k / 1000, self.price_per_1k / 1000)
+        each = self.price_per_1k / 1000
+        return TokenPrices(each, each, each)
+
+    @property
+    def currency(self) -> str:
+        """What the prices are in."""
+        known = self.model.prices
+        return self.endpoint.provider.currency if known is None else known.currency
 
     @gaps.default
     def _gaps(self) -> int:

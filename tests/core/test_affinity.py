@@ -7,6 +7,7 @@ import pytest
 from lowproxy.core.access import ApiKey
 from lowproxy.core.affinity import Affinity, Stay, stays
 from lowproxy.core.chat import ChatRequest
+from lowproxy.core.cost import prices
 from lowproxy.core.eco import CarbonIntensity, ModelFacts
 from lowproxy.core.eco_methods import DEFAULT
 from lowproxy.core.policy import Policy, Scale, Weights
@@ -69,10 +70,17 @@ def test_without_a_prefix_a_fifth_decides():
 
 
 def test_the_price_of_a_prefix_counts_too():
-    """With the usual weights."""
-    old = place("old", 100.0, price=1.0)
-
-    assert chosen(old, place("new", 90.0, price=0.8), carbon_only=False) is old
+    """Where the provider's list says that cached tokens are cheaper."""
+    old, new = place("old", 100.0, price=1.0), place("new", 100.0, price=0.7)
+    listed = attrs.evolve(old.model, prices=prices(1.0, 1.0, 0.1))
+    cheaper = attrs.evolve(old, model=listed)
+    pool = Policy(low_carbon=Scale.of("low_carbon", 0, 0, 1))
+    asked = attrs.evolve(chat("x"), prompt_bytes=32_000)
+    for at, kept in ((old, False), (cheaper, True)):
+        decision = decide(
+            asked, KEY, Pool({"m": (new, at)}, policy=pool), stay=Stay(at.id, 8000)
+        )
+        assert decision.stayed is kept
 
 
 def test_nobody_stays_with_who_may_not_serve():

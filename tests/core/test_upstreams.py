@@ -1,7 +1,10 @@
 """The values that routing chooses among."""
 
+from decimal import Decimal
+
 import pytest
 
+from lowproxy.core.cost import prices
 from lowproxy.core.secret import Secret
 from lowproxy.core.upstreams import (
     NO_GRAMS,
@@ -63,8 +66,19 @@ def test_prices_of_a_candidate():
     row = Model("m", "acme", "m", price_prompt=2.0, price_completion=6.0)
     place = candidate().endpoint
 
-    assert Candidate(row, place, None, 9.0).prices == (2e-6, 6e-6)
-    assert candidate(price=4.0).prices == (0.004, 0.004)
+    assert Candidate(row, place, None, 9.0).prices == (2e-6, 6e-6, 2e-6)
+    assert candidate(price=4.0).prices == (0.004, 0.004, 0.004)
+
+
+def test_prices_in_one_currency():
+    """Where the rate is known: then one provider's can be compared with another's."""
+    billed = prices(2.0, 6.0, 0.5, rate=Decimal("1.5"), currency="EUR")
+    row = Model("m", "acme", "m", price_prompt=2.0, price_completion=6.0, prices=billed)
+    one = Candidate(row, candidate().endpoint)
+
+    assert one.prices == pytest.approx((3e-6, 9e-6, 0.75e-6))
+    assert one.currency == "EUR"
+    assert candidate(price=4.0).currency == "USD"
 
 
 def test_what_a_pool_knows_beforehand():
