@@ -312,6 +312,12 @@ def month_of(day: int) -> int:
     return date.year * 12 + date.month - 1
 
 
+def month_begin(day: int) -> int:
+    """The first day of that day's month; days are counted from the epoch."""
+    date = datetime.date.fromordinal(_EPOCH_DAY + day)
+    return date.replace(day=1).toordinal() - _EPOCH_DAY
+
+
 def month_end(day: int) -> int:
     """The last day of that day's month; days are counted from the epoch."""
     date = datetime.date.fromordinal(_EPOCH_DAY + day)

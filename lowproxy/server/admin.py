@@ -8,6 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from lowproxy.server.admin_keys import add_keys
 from lowproxy.server.page import Page
 from lowproxy.server.parts import Live
 from lowproxy.server.snapshot import snapshot
@@ -38,6 +39,7 @@ def admin_app(ready: Ready, live: Live) -> web.Application:
     app.router.add_get("/livez", livez)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", exposition)
+    add_keys(app, live)
     page = Page(
         lambda now: snapshot(live.parts, ready(), now),
         loopback=live.parts.config.server.admin_listen.loopback,

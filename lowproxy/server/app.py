@@ -19,6 +19,7 @@ from lowproxy.server.admin import admin_app
 from lowproxy.server.aftermath import Aftermath
 from lowproxy.server.aiohttp_server import PublicServer
 from lowproxy.server.carbon import carbon_budgets
+from lowproxy.server.counting import make_limiter
 from lowproxy.server.direct import DirectServer
 from lowproxy.server.door import make_door
 from lowproxy.server.keeping import running_ledger
@@ -29,8 +30,8 @@ from lowproxy.server.parser import WHY_NOT
 from lowproxy.server.parts import Life, Live, Parts
 from lowproxy.server.pulse import running_pulse
 from lowproxy.server.reload import Reloader
+from lowproxy.server.stored_keys import running_stored_keys
 from lowproxy.server.wire import Handler, Server
-from lowproxy.store.limiter import MemoryLimiter
 
 log = structlog.get_logger("lowproxy.app")
 
@@ -96,7 +97,7 @@ async def running(
             aftermath=aftermath,
             life=Life(),
             ledger=ledger,
-            limiter=MemoryLimiter(),
+            limiter=await make_limiter(config),
             carbon=carbon_budgets(config, sources.metrics),
         )
         live = Live(parts, catalogue)
@@ -104,6 +105,7 @@ async def running(
         stack.callback(_write_all, live)
         stack.push_async_callback(aftermath.close)
         stack.enter_context(running_pulse(live))
+        await stack.enter_async_context(running_stored_keys(config, live))
         await sources.feed(config.feeds, live)
         admin = await stack.enter_async_context(_admin(live, passed))
         server = make_server(live)

@@ -74,6 +74,7 @@ class Reloader:
         scales.use(sources.readings)
         made = made_from(config, catalogue, client, scales, old.health)
         new = attrs.evolve(old, **made)
+        new.keys.use(old.keys.version, old.keys.stored)
         if old.carbon is None or config.carbon_budget != old.config.carbon_budget:
             # What was spent is counted by a budget, so one that has not changed stays.
             new.carbon = carbon_budgets(config, sources.metrics)

@@ -10,10 +10,34 @@ _HOW = "send one of this gateway's keys as 'Authorization: Bearer ...'"
 
 
 class KeyStore:
-    """Looks keys up. Comparing hashes of a random key leaks nothing through time that helps to guess it."""
+    """Looks keys up. Comparing hashes of a random key leaks nothing through time that helps to guess it.
 
-    def __init__(self, keys: Iterable[ApiKey]) -> None:
-        self._by_hash = {key.hash: key for key in keys}
+    `configured` are the configuration's; `stored`, of a `version`, are the database's, and are swapped whole
+    when those change. Where both have a name or a hash, the configuration's is meant.
+    """
+
+    def __init__(
+        self,
+        configured: Iterable[ApiKey],
+        stored: Iterable[ApiKey] = (),
+        version: int = -1,
+    ) -> None:
+        self.configured = tuple(configured)
+        self.stored: tuple[ApiKey, ...] = ()
+        self.version = -1
+        self._by_hash = {key.hash: key for key in self.configured}
+        if version >= 0:
+            self.use(version, stored)
+
+    def use(self, version: int, stored: Iterable[ApiKey]) -> None:
+        """The database's keys are these from the next request on; an older version changes nothing."""
+        if version < self.version:
+            return
+        names = {key.name for key in self.configured}
+        self.version = version
+        self.stored = tuple(stored)
+        good = [key for key in self.stored if key.name not in names]
+        self._by_hash = {key.hash: key for key in (*good, *self.configured)}
 
     def identify(self, token: str | None, now: float) -> ApiKey:
         """The key that a caller presents. Raises AuthenticationError where there is none that is good."""

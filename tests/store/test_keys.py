@@ -59,3 +59,31 @@ def test_disabled_and_expired():
 def test_a_store_does_not_print_its_keys():
     """It holds only hashes anyway."""
     assert TOKEN not in repr(STORE) + repr(vars(STORE))
+
+
+def test_stored_keys_are_beside_the_configured_and_below_them():
+    """The configuration's is meant where both have the name or the hash."""
+    mine = ApiKey("dev", hash_key("mine"))
+    store = KeyStore([mine])
+    store.use(
+        3,
+        [
+            ApiKey("dev", hash_key("same name")),
+            ApiKey("same hash", hash_key("mine")),
+            ApiKey("alice", hash_key("alice's")),
+        ],
+    )
+    assert store.identify("mine", 0.0) is mine
+    assert store.identify("alice's", 0.0).name == "alice"
+    with pytest.raises(AuthenticationError):
+        store.identify("same name", 0.0)
+
+
+def test_what_is_older_than_what_is_known_changes_nothing():
+    """A slow reader does not undo an edit."""
+    store = KeyStore([], [ApiKey("a", hash_key("a"))], 5)
+    store.use(4, [])
+    assert store.identify("a", 0.0).name == "a"
+    store.use(6, [])
+    with pytest.raises(AuthenticationError):
+        store.identify("a", 0.0)

@@ -1,0 +1,46 @@
+"""Who counts what keys use: in this process's memory, beginning with what the books say was spent."""
+
+import asyncio
+import time
+
+import structlog
+
+from lowproxy.config import Config
+from lowproxy.core.account import DAY_S, month_begin
+from lowproxy.core.limits import Actual
+from lowproxy.store.connecting import open_migrated
+from lowproxy.store.database import StoreError
+from lowproxy.store.ledger_books import spent
+from lowproxy.store.limiter import MemoryLimiter
+
+log = structlog.get_logger("lowproxy.counting")
+
+Spent = dict[str, tuple[int, int]]  # by key: nano-units, micrograms
+
+
+async def make_limiter(config: Config) -> MemoryLimiter:
+    """A count that a restart does not set back, where there are books; else it begins at zero."""
+    limiter = MemoryLimiter()
+    place, now = config.places.store, time.time()
+    if place is None:
+        return limiter
+    url, timeout_s = place.reveal(), config.store.timeout_s
+    try:
+        day, month = await asyncio.to_thread(_spent, url, timeout_s, now)
+    except StoreError as exc:
+        log.warning("counting.anew", reason=str(exc))
+        return limiter
+    for name, (nano, carbon_ug) in month.items():
+        today = Actual(0, *day.get(name, (0, 0)))
+        limiter.account(name).charge(now, today, Actual(0, nano, carbon_ug))
+    return limiter
+
+
+def _spent(url: str, timeout_s: float, now: float) -> tuple[Spent, Spent]:
+    today = int(now // DAY_S)
+    database = open_migrated(url, timeout_s)
+    try:
+        since = [float(day * DAY_S) for day in (today, month_begin(today))]
+        return spent(database, since[0]), spent(database, since[1])
+    finally:
+        database.close()
