@@ -103,7 +103,7 @@ def open_config(
 
 def load(config: Config, environ: Mapping[str, str]) -> Catalogue:
     """What the configuration and the environment put in use; raises ConfigError."""
-    builtin = _builtin() if config.catalogue.enabled else {}
+    builtin = builtin_rows() if config.catalogue.enabled else {}
     providers = merged_providers(builtin.get("providers", ()), config.providers)
     models = merged_models(builtin.get("models", ()), config.models)
     folder = config.path.parent if config.path else Path()
@@ -199,8 +199,8 @@ def price_per_1k(model: Model) -> float | None:
     return (model.price_prompt + model.price_completion) / 2 / 1000
 
 
-def _builtin() -> dict[str, Any]:
-    """The rows of `data/catalogue.toml`; a mistake in them is a bug of ours."""
+def builtin_rows() -> dict[str, Any]:
+    """The rows of `data/catalogue.toml` by table; a mistake in them is a bug of ours."""
     file = resources.files("lowproxy") / "data" / "catalogue.toml"
     rows, problems = read_tables(tomllib.loads(file.read_text(encoding="utf-8")))
     if problems:

@@ -22,6 +22,7 @@ EXIT_INTERRUPTED = 130
 COMMANDS = {
     "serve": "run the gateway",
     "check": "say what is wrong with a configuration, or what it would do",
+    "catalog": "list, check and compare providers, places and models",
     "models": "list the models that can be asked for",
     "explain": "say where a request would go, and why",
     "chat": "ask a running gateway something, and see what the answer cost",
