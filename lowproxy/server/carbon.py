@@ -29,10 +29,13 @@ class CarbonBudgets:
         )
         self._keys: dict[str, CarbonBudget] = {}
 
-    def admit(self, now: float) -> None:
-        """Raises BudgetSpentError where the gateway's budget is hard and spent; O(1)."""
+    def admit(self, key: ApiKey, now: float) -> float:
+        """The price of a gram for this key's request; O(1).
+
+        Raises BudgetSpentError where the gateway's budget is hard and spent.
+        """
         if not self._hard or self._gateway is None:
-            return
+            return self.price(key, now)
         told = self._gateway.exceeded(now)
         if told is not None:
             raise BudgetSpentError(
@@ -40,6 +43,7 @@ class CarbonBudgets:
                 f" carbon_budget.g_per_day is {told.limit_g:g}; it has room again in {told.reset_s:.0f} s",
                 retry_after_s=told.reset_s,
             )
+        return self.price(key, now)
 
     def price(self, key: ApiKey, now: float) -> float:
         """What a gram costs this key's requests: the dearer of the gateway's price and the key's own."""

@@ -49,9 +49,18 @@ async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -
     assert exchange.key is not None, "the door lets nobody in without a key"
     resting = parts.health.resting(time.monotonic())
     pick = partial(parts.pick, chat.user)
+    carbon_price = 0.0
     if parts.carbon is not None:
-        parts.carbon.admit(exchange.began)
-    decision = decide(chat, exchange.key, parts.pool, resting, pick, parts.memo)
+        carbon_price = parts.carbon.admit(exchange.key, exchange.began)
+    decision = decide(
+        chat,
+        exchange.key,
+        parts.pool,
+        resting,
+        pick,
+        parts.memo,
+        carbon_price=carbon_price,
+    )
     if exchange.key.limits is not None:
         decision = await admit(parts, exchange, chat, decision)
     exchange.decided(decision)

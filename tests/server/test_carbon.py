@@ -8,7 +8,8 @@ from lowproxy.core.access import ApiKey
 from lowproxy.core.limits import Limits
 from lowproxy.errors import BudgetSpentError
 from lowproxy.server.carbon import CarbonBudgets
-from tests.fakes import Clock
+from tests.fakes import Clock, FakeUpstream
+from tests.gateway import Place
 
 HARD = '[carbon_budget]\ng_per_day = 1e-9\nmode = "hard"\n'
 
@@ -35,6 +36,22 @@ async def test_a_soft_budget_refuses_nobody(serve, upstream):
     gateway = await serve(upstream, extra=HARD.replace("hard", "soft"))
     for _ in range(3):
         assert (await gateway.chat()).status == 200
+
+
+async def test_a_soft_budget_steers(serve):
+    """What was sent to the cheaper place goes to the cleaner one, as soon as grams run short."""
+    async with FakeUpstream() as dirty, FakeUpstream() as clean:
+        places = (Place(dirty, "eu-central", zone="PL"), Place(clean, "uk", zone="GB"))
+        for extra, expected in (("", 0), (HARD.replace("hard", "soft"), 2)):
+            gateway = await serve(*places, extra=extra)
+            dirty.requests.count = clean.requests.count = 0
+            for n in range(3):
+                await gateway.chat(route={"prefer_low_carbon": False})
+                await gateway.books.record(n + 1)
+            assert (dirty.requests.count, clean.requests.count) == (
+                3 - expected,
+                expected,
+            )
 
 
 async def test_budgets_are_in_the_metrics(serve, upstream):
@@ -92,7 +109,7 @@ def test_hard_is_hard_at_the_limit_itself():
     budgets = CarbonBudgets(CarbonBudgetRow(g_per_day=2.0, mode="hard"), now)
     key = ApiKey(name="a", hash="")
     budgets.took(key, 1.0, now())
-    budgets.admit(now())
+    assert budgets.admit(key, now()) == 1.0
     budgets.took(key, 1.0, now())
     with pytest.raises(BudgetSpentError, match="2 g of CO2 equivalent in 24 hours"):
-        budgets.admit(now())
+        budgets.admit(key, now())
