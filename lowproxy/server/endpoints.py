@@ -6,6 +6,7 @@ from urllib.parse import unquote
 import attrs
 
 from lowproxy.errors import MethodNotAllowedError, UnknownPathError
+from lowproxy.server.credits import get_credits, get_key
 from lowproxy.server.eco_pages import get_methodology, list_methodologies
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.generation import get_generation
@@ -34,6 +35,8 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/providers": Endpoint("providers", {"GET": list_providers}),
     "/generation": Endpoint("generation", {"GET": get_generation}),
     "/generation/{id}": Endpoint("generation", {"GET": get_generation}),
+    "/credits": Endpoint("credits", {"GET": get_credits}),
+    "/key": Endpoint("key", {"GET": get_key}),
     "/eco/methodologies": Endpoint("methodologies", {"GET": list_methodologies}),
     "/eco/methodologies/{version}": Endpoint("methodology", {"GET": get_methodology}),
 }
@@ -47,8 +50,6 @@ NOT_YET = frozenset(
         "/anthropic/v1/messages",
         "/anthropic/v1/messages/count_tokens",
         "/route",
-        "/credits",
-        "/key",
         "/openapi.json",
     )
 )
