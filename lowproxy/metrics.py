@@ -194,6 +194,8 @@ class Hooks:
     grid: Callable[[], Iterable[tuple[str, str, float | None, float]]] = tuple
     # Endpoint, model, and how it is: 1 in use, 0.5 on trial, 0 resting.
     upstreams: Callable[[], Iterable[tuple[str, str, float]]] = tuple
+    # Candidate, name of a credential that rests for it, why, and for how many seconds yet.
+    credentials: Callable[[], Iterable[tuple[str, str, str, float]]] = tuple
     # Whose carbon budget, grams spent in 24 hours, and what a gram costs now.
     carbon: Callable[[], Iterable[tuple[str, float, float]]] = tuple
     # What waits, by the queue's name.
@@ -292,6 +294,12 @@ class Metrics:
                 "1 in use, 0.5 on trial, 0 resting",
                 ("endpoint", "model"),
                 states,
+            ),
+            (
+                "lowproxy_credential_rest_seconds",
+                "How long a provider's credential is left alone yet",
+                ("candidate", "credential", "reason"),
+                {tuple(names): left_s for *names, left_s in hooks.credentials()},
             ),
             (
                 "lowproxy_carbon_budget_spent_grams",

@@ -34,6 +34,12 @@ class Health:
         self._latencies = (Latencies(), Latencies())
         self._latencies_end = float("-inf")
 
+    def use(self, limits: Limits) -> None:
+        """Goes by other limits from now on; a rest that has begun stays as long as it was to be."""
+        self.limits = limits
+        for vitals in self._known.values():
+            vitals.breaker.limits = limits
+
     # --- what becomes of requests ----------------------------------------------------------
 
     def answered(

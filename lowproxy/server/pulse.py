@@ -17,6 +17,7 @@ def running_pulse(live: Live) -> Iterator[None]:
     """Measures the loop's lag until left, and lets metrics ask the parts."""
     hooks = live.parts.metrics.hooks
     hooks.upstreams = lambda: _upstreams(live.parts)
+    hooks.credentials = lambda: _credentials(live.parts)
     hooks.queues["aftermath"] = lambda: len(live.parts.aftermath)
     pulse = Pulse(live.parts.metrics, asyncio.get_running_loop())
     pulse.start()
@@ -71,3 +72,9 @@ def _upstreams(parts: Parts) -> Iterator[tuple[str, str, float]]:
         state = found.get(candidate.id)
         up = 1.0 if state is None else 0.5 if state == "trial" else 0.0
         yield candidate.endpoint.id, candidate.model.id, up
+
+
+def _credentials(parts: Parts) -> Iterator[tuple[str, str, str, float]]:
+    now = time.monotonic()
+    for each in parts.health.view(now).credentials:
+        yield each.candidate, each.credential, each.reason, each.resting_until - now

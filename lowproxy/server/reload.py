@@ -80,7 +80,7 @@ class Reloader:
             new.carbon = carbon_budgets(config, sources.metrics)
         # From here on nothing waits: the next request finds all of it.
         self._live.parts, self._live.catalogue = new, catalogue
-        new.health.limits = config.health.limits
+        new.health.use(config.health.limits)
         new.aftermath.use(config.relay.on_disconnect, config.relay.drain_limit_s)
         await sources.feed(config.feeds, self._live)
         self._done("applied")

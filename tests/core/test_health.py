@@ -140,6 +140,15 @@ def test_where_nobody_else_can_serve():
     assert health.admits_last(A, 3.0)
 
 
+def test_other_limits():
+    """They hold for whoever is known, too."""
+    health = failing(A, times=2)
+    health.use(Limits(failures=3, rest_s=1.0))
+    health.failed(A.id, 1.0, 1.0)
+    assert health.resting(1.9) == {A.id}
+    assert health.resting(2.0) == frozenset()
+
+
 # --- credentials ----------------------------------------------------------------------
 
 

@@ -319,3 +319,6 @@ id = "zed/two"
         for each in gateway.parts.health.view(0.0).credentials
     }
     assert named == {"ZED_0": "limited", "ZED_1": "refused"}
+    told = (await gateway.admin("/metrics")).body.decode()
+    assert 'credential="ZED_1",reason="refused"}' in told
+    assert "canary" not in told
