@@ -1,5 +1,6 @@
 """The deployment guides: every command of theirs is run, or the guide says what it wants."""
 
+import json
 import os
 import re
 import shlex
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.load.figures import Run
+from lowproxy.metrics import Metrics
+from tests.deploy.front import NGINX, OPENSSL, running_front
 from tests.deploy.tree import DEPLOY, ROOT
 from tests.e2e.conftest import running_gateway
 
@@ -113,6 +117,42 @@ def test_links_lead_somewhere(path):
         assert target.startswith("https:") or (path.parent / target).exists(), target
 
 
+def test_the_runbook_knows_the_metrics():
+    """Every metric that it tells to look at is exported."""
+    exported = set(
+        re.findall(r"^# TYPE (\S+) ", Metrics().exposition().decode(), re.MULTILINE)
+    )
+    text = (DEPLOY / "edge" / "README.md").read_text()
+    named = set(re.findall(r"`((?:lowproxy|process)_[a-z_]+)`", text))
+
+    assert len(named) > 10
+    assert named <= exported
+
+
+def test_the_runbook_has_the_figures_of_the_load_test():
+    """CPU per event and per request as measured in the run that it names, and what follows from them."""
+    text = " ".join((DEPLOY / "edge" / "README.md").read_text().split())
+    (named,) = set(re.findall(r"benchmarks/results/([\w-]+\.json)", text))
+    run = Run([json.loads((ROOT / "benchmarks" / "results" / named).read_text())])
+    event_us, request_us = (
+        run.at("lowproxy", name, "cpu_us")[0] for name in ("S2", "U")
+    )
+    events, streams, requests = (
+        int(number)
+        for number in re.findall(
+            r"0\.6 busy passes on (\d+) events a second, which is (\d+) streams of 50, "
+            r"or (\d+) unary",
+            text,
+        )[0]
+    )
+
+    assert f"takes {event_us:.0f} us of a core" in text
+    assert f"unary request {request_us:.0f} us" in text
+    assert events == pytest.approx(0.6e6 / event_us, rel=0.02)
+    assert streams == pytest.approx(events / 50, rel=0.02)
+    assert requests == pytest.approx(0.6e6 / request_us, rel=0.02)
+
+
 # --- what is run -------------------------------------------------------------------------
 
 
@@ -157,3 +197,51 @@ def test_the_guide_of_the_cluster(tree):
     assert said.count("kind: Secret") == 2
     assert said.count("\nkind: Deployment") == 3
     assert said.count("listen         ") == 2
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(
+    None in (NGINX, OPENSSL, shutil.which("curl")),
+    reason="nginx, openssl or curl is not installed",
+)
+def test_the_guide_of_the_edge(tree, tmp_path):
+    """Installed into a folder in this machine's place; a stream comes through a front that is up."""
+    image = tmp_path / "image"
+    (image / "etc/lowproxy/keys").mkdir(parents=True)
+    shutil.copy(
+        DEPLOY / "systemd" / "lowproxy.toml.example",
+        image / "etc/lowproxy/lowproxy.toml",
+    )
+    with (
+        running_gateway(tmp_path) as gateway,
+        running_front(tmp_path, gateway.port) as front,
+    ):
+        script = to_run("edge")
+        for said, here in (
+            ("127.0.0.1:8081", gateway.admin_url.removeprefix("http://")),
+            ("https://gateway.example", f"https://localhost:{front.port}"),
+            ("sysctl -p", sysctl()),
+        ):
+            assert said in script
+            script = script.replace(said, here)
+        # Of the copy: ports and places that a test may use.
+        shutil.copy(tmp_path / "nginx.conf", tree / "deploy/edge/nginx.conf")
+        printed = run(
+            script,
+            tree,
+            DESTDIR=str(image),
+            CURL_CA_BUNDLE=str(front.certificate),
+            LOWROUTER_API_KEY=gateway.key,
+            OPENAI_API_KEY="sk-nobodys",
+        )
+
+    assert "data: [DONE]" in printed
+    assert '"lowrouter"' in printed
+    key = image / "etc/lowproxy/keys/openai"
+    assert oct(key.stat().st_mode)[-3:] == "640"
+
+
+def sysctl():
+    """The kernel's settings for a network namespace alone, or where we may not make one, read over."""
+    may = subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False)
+    return "unshare -n sysctl -p" if may.returncode == 0 else "test -s"

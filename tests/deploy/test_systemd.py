@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -12,8 +14,9 @@ import pytest
 from lowproxy.catalogue import load
 from lowproxy.config import ENV_KEY, SEARCHED, Config, Server, Timeouts
 from lowproxy.server.listeners import BACKLOG
-from tests.deploy.tree import DEPLOY, options, served
-from tests.e2e.conftest import running_gateway
+from tests.deploy.tree import DEPLOY, ROOT, options, served
+from tests.e2e.conftest import KEY, START_S, free_port, running_gateway
+from tests.fakes import refusing_port
 
 SYSTEMD = DEPLOY / "systemd"
 SERVICES = sorted(path.name for path in SYSTEMD.glob("*.service"))
@@ -23,6 +26,7 @@ ETC = str(SEARCHED[-1])
 
 ANALYZE = shutil.which("systemd-analyze")
 STRACE = shutil.which("strace")
+ACTIVATE = shutil.which("systemd-socket-activate")
 wants_systemd = pytest.mark.skipif(
     ANALYZE is None, reason="systemd-analyze is not installed"
 )
@@ -119,6 +123,22 @@ def test_a_unit_allows_the_files_that_it_takes(unit):
     assert int(options(unit, "LimitNOFILE")[0]) > 2 * Server().max_requests
 
 
+def test_systemd_is_told_when_it_is_ready(unit):
+    """The program says so itself, and that its loop turns; a reload is the signal that it knows."""
+    assert options(unit, "Type") == ["notify"]
+    assert options(unit, "ExecReload") == ["/bin/kill -HUP $MAINPID"]
+    assert int(options(unit, "WatchdogSec")[0]) >= 10
+
+
+def test_an_instance_has_ports_of_its_own():
+    """The template's instance n shares the API's port and has its admin port at 8080 + n."""
+    start = options((SYSTEMD / "lowproxy@.service").read_text(), "ExecStart")[0]
+    words = start.replace("%i", "3").split()[2:]
+
+    assert served(words).instance == 3
+    assert options((SYSTEMD / "lowproxy@.socket").read_text(), "ReusePort") == ["yes"]
+
+
 def test_a_broken_configuration_is_not_started_again(unit):
     """The exit code of a configuration that cannot be used is a final one."""
     assert options(unit, "RestartPreventExitStatus") == ["78"]
@@ -151,6 +171,46 @@ def test_a_socket_is_the_one_that_the_program_would_open(name):
     assert options(text, "ListenStream") == [str(Server().listen)]
     assert options(text, "Backlog") == [str(BACKLOG)]
     assert options(text, "FileDescriptorName") == ["api"]
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(ACTIVATE is None, reason="systemd-socket-activate is not there")
+@pytest.mark.parametrize("name", SOCKETS)
+def test_a_socket_of_systemds_is_served(name, tmp_path):
+    """The first connection starts the program, which finds it, by the unit's name, and answers.
+
+    What the program is told to listen on itself is a port that is taken.
+    """
+    called = options((SYSTEMD / name).read_text(), "FileDescriptorName")[0]
+    port = free_port()
+    command = [str(ACTIVATE), f"--listen=127.0.0.1:{port}", f"--fdname={called}"]
+    command += [f"--setenv=PYTHONPATH={ROOT}", f"--setenv={ENV_KEY}={KEY}"]
+    command += [sys.executable, "-m", "lowproxy", "serve", "--admin-listen"]
+    command += [f"127.0.0.1:{free_port()}", "--listen"]
+    with refusing_port() as taken, (tmp_path / "printed.txt").open("wb") as out:
+        command.append(f"127.0.0.1:{taken}")
+        child = subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=out)
+        try:
+            assert patiently(f"http://127.0.0.1:{port}/api/v1/models") == 200
+        finally:
+            child.terminate()
+            child.wait(START_S)
+
+
+def patiently(url):
+    """The status of a GET, once somebody listens there."""
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {KEY}"})
+    give_up = time.monotonic() + START_S
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=START_S) as answer:
+                return answer.status
+        except urllib.error.URLError as refused:
+            if time.monotonic() > give_up or isinstance(
+                refused, urllib.error.HTTPError
+            ):
+                raise
+            time.sleep(0.05)  # another process: there is nothing to await
 
 
 # --- what it is kept from ----------------------------------------------------------------
