@@ -7,26 +7,48 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lowproxy.catalogue import Catalogue, open_config
-from lowproxy.config import Config
+from lowproxy.cli.grace import needed_s, of_manifest, of_unit, seen, too_short
+from lowproxy.config import Config, FeedConfig
 from lowproxy.config.money import OLD_DAYS, rates
 from lowproxy.core.access import ApiKey
 from lowproxy.core.upstreams import region_matches
+from lowproxy.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("--config", type=Path, metavar="FILE")
-    parser.add_argument("--listen", metavar="HOST:PORT")
+    parser.add_argument("--listen", metavar="ADDRESS")
     parser.add_argument("--admin-listen", metavar="HOST:PORT")
+    parser.add_argument("--instance", type=int, metavar="N", help="as with serve")
+    for option, what in (("--unit", "systemd unit"), ("--manifest", "manifest")):
+        parser.add_argument(
+            option,
+            type=Path,
+            action="append",
+            default=[],
+            metavar="FILE",
+            help=f"a {what} that has to give it the time to stop",
+        )
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the summary; raises ConfigError where something is wrong."""
     config, catalogue = open_config(
-        args.config, os.environ, listen=args.listen, admin_listen=args.admin_listen
+        args.config,
+        os.environ,
+        listen=args.listen,
+        admin_listen=args.admin_listen,
+        instance=args.instance,
     )
+    named = [of_unit(path) for path in args.unit]
+    named += [each for path in args.manifest for each in of_manifest(path)]
+    if problems := list(too_short(config, named)):
+        raise ConfigError(problems)
     for line in summary(config, catalogue):
         print(line)
+    for note in too_short(config, seen(os.environ)):
+        print(f"note: {note}")
     return 0
 
 
@@ -35,6 +57,8 @@ def summary(config: Config, catalogue: Catalogue) -> Iterator[str]:
     yield f"configuration  {config.path or 'none found: built-in defaults'}"
     yield f"listen         {config.server.listen}"
     yield f"admin          {config.server.admin_listen}"
+    need_s = needed_s(config)
+    yield f"stop           {'may take for ever' if need_s is None else f'at most {need_s:g} s'}"
     yield f"keys           {', '.join(map(_key, config.keys)) or 'none: one is made at start'}"
     if catalogue.demo:
         catalogue = catalogue.demo_rows("http://127.0.0.1")
@@ -46,6 +70,11 @@ def summary(config: Config, catalogue: Catalogue) -> Iterator[str]:
     yield f"models         {len(ids)}"
     auto = [name for name in config.auto.models if name in ids]
     yield f"auto           {', '.join(auto) or 'any of them'}"
+    yield f"grid           {', '.join(map(_feed, config.feeds)) or 'the mean of a year'}"
+    if config.proxy is not None:
+        spared = ", ".join(config.proxy.bypassed)
+        without = f", not for {spared}" if spared else ""
+        yield f"proxy          {config.proxy.host}:{config.proxy.port}{without}"
     for note in (*config.deprecated, *_notes(config, catalogue)):
         yield f"note: {note}"
 
@@ -54,6 +83,10 @@ def _key(key: ApiKey) -> str:
     limits = [*key.models, *key.providers, *([key.region] if key.region else [])]
     off = [] if key.enabled else ["disabled"]
     return f"{key.name} ({'; '.join(limits + off)})" if limits + off else key.name
+
+
+def _feed(feed: FeedConfig) -> str:
+    return f"{feed.label} ({', '.join(feed.zones) or 'all zones'})"
 
 
 def _providers(catalogue: Catalogue) -> Iterator[str]:

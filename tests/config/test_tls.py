@@ -3,6 +3,7 @@
 import ssl
 import subprocess
 
+import attrs
 import pytest
 
 from lowproxy import config
@@ -88,8 +89,11 @@ def test_relative_files_are_beside_the_configuration(issued, tmp_path):
 def test_what_cannot_be_used(issued, server, upstream, says):
     """Each option by its path, before a port is opened."""
     real = {"CERT": str(issued.cert), "KEY": str(issued.key), "gone": "/no/such.pem"}
-    ours = Server(**{name: real[value] for name, value in server.items()})
-    theirs = Upstream(**{name: real[value] for name, value in upstream.items()})
+    ours, theirs = Server(), Upstream()
+    for name, value in server.items():
+        ours = attrs.evolve(ours, **{name: real[value]})
+    for name, value in upstream.items():
+        theirs = attrs.evolve(theirs, **{name: real[value]})
     (problem,) = tls_problems(ours, theirs)
     assert problem.startswith(says)
 
