@@ -23,7 +23,7 @@ from lowproxy.core.record import UsageRecord
 from lowproxy.providers.provider import UpstreamRequest
 from lowproxy.server import app, books, door, keeping, making, reload
 from lowproxy.server.aiohttp_server import PublicServer
-from lowproxy.store import ledger
+from lowproxy.store import ledger, shared
 from lowproxy.transport import dispatch, fast, public
 from lowproxy.transport.answer import Answer
 from tests.fakes import LIMIT_S, FakeUpstream, RawCaller, Tally
@@ -264,7 +264,7 @@ def log_text(monkeypatch):
     before = structlog.get_config()
     flush = logs.set_up("json", stream, batched=True)  # as `lowproxy serve` does
     # A logger that was used before has kept its old stream.
-    for module in (door, app, books, keeping, ledger, dispatch, reload):
+    for module in (door, app, books, keeping, ledger, dispatch, reload, shared):
         monkeypatch.setattr(module, "log", structlog.get_logger("x"))
 
     def text() -> str:

@@ -34,6 +34,10 @@ class Bucket:
         self._level: float | None = None
         self._at = 0.0
 
+    def load(self, level: float | None, at: float) -> None:
+        """Takes over what another process counted."""
+        self._level, self._at = level, at
+
     def level(self, limit: int, now: float) -> float:
         """What is in it."""
         level = self._level
@@ -103,7 +107,7 @@ class Account:
     ) -> Reservation | Refusal:
         """Takes all that the estimate says, or nothing."""
         self.roll(now)
-        refusal = self._refusal(limits, estimate, now)
+        refusal = self.refusal(limits, estimate, now)
         if refusal is not None:
             return refusal
         balance = self.balance_nano(limits)
@@ -218,9 +222,7 @@ class Account:
             (tokens - tokens_left) * MINUTE_S / tokens if tokens else 0.0,
         )
 
-    def _refusal(
-        self, limits: Limits, estimate: Estimate, now: float
-    ) -> Refusal | None:
+    def refusal(self, limits: Limits, estimate: Estimate, now: float) -> Refusal | None:
         """The first limit that the request would pass; those that are over soonest come first."""
         most = limits.max_streams
         if most is not None and estimate.is_stream and self.streams >= most:

@@ -6,7 +6,9 @@ import pytest
 
 from lowproxy.store.connecting import connect
 from tests import servers
-from tests.gateway import uvloop_factories
+from tests.gateway import log_text, uvloop_factories
+
+__all__ = ["log_text"]
 
 
 def pytest_asyncio_loop_factories():
