@@ -184,6 +184,14 @@ def _nothing() -> None:
     """All is up to date."""
 
 
+class SharedStore(Protocol):
+    """How the shared store is; `lowproxy.store.shared` counts it."""
+
+    up: bool
+    failures: dict[tuple[str, ...], float]  # by reason
+    lost: int
+
+
 @attrs.define
 class Hooks:
     """What is asked of other parts when somebody scrapes; each part sets its own."""
@@ -202,6 +210,8 @@ class Hooks:
     queues: dict[str, Callable[[], float]] = attrs.field(factory=dict)
     # None: no books are kept.
     books: Callable[[], Books | None] = lambda: None
+    # None: this process counts alone.
+    shared: Callable[[], SharedStore | None] = lambda: None
 
 
 class Metrics:
@@ -255,6 +265,7 @@ class Metrics:
         yield self.config_reloads.family()
         yield from self._gauges()
         yield from self._books()
+        yield from self._shared()
 
     def _gauges(self) -> Iterator[Metric]:
         hooks = self.hooks
@@ -328,6 +339,19 @@ class Metrics:
             ),
         ):
             yield with_values(GaugeMetricFamily(name, text, labels=labels), values)
+
+    def _shared(self) -> Iterator[Metric]:
+        shared = self.hooks.shared()
+        up = GaugeMetricFamily(
+            "lowproxy_shared_up", "1 while the shared store answers", labels=()
+        )
+        yield with_values(up, {} if shared is None else {(): float(shared.up)})
+        failures = CounterMetricFamily(
+            "lowproxy_shared_failures",
+            "Questions to the shared store that failed, by reason",
+            labels=("reason",),
+        )
+        yield with_values(failures, {} if shared is None else shared.failures)
 
     def _books(self) -> Iterator[Metric]:
         books = self.hooks.books()

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "config/rows.py": ("config/test_reading.py", "the file's rows, as they are read"),
     "grid/__init__.py": ("grid/test_feed.py", "the list of sources"),
     "grid/manifest.py": ("core/test_eco_manifest.py", "read there, from the files"),
+    "store/shared_scripts.py": ("store/test_shared_limiter.py", "run by a real server"),
     "store/migrations/__init__.py": ("store/test_migrations.py", "the runner"),
     "providers/__init__.py": ("providers/test_provider.py", "the list of dialects"),
 }

@@ -19,7 +19,6 @@ from lowproxy.server.admin import admin_app
 from lowproxy.server.aftermath import Aftermath
 from lowproxy.server.aiohttp_server import PublicServer
 from lowproxy.server.carbon import carbon_budgets
-from lowproxy.server.counting import make_limiter
 from lowproxy.server.direct import DirectServer
 from lowproxy.server.door import make_door
 from lowproxy.server.keeping import running_ledger
@@ -30,6 +29,7 @@ from lowproxy.server.parser import WHY_NOT
 from lowproxy.server.parts import Life, Live, Parts
 from lowproxy.server.pulse import running_pulse
 from lowproxy.server.reload import Reloader
+from lowproxy.server.sharing import running_limiter
 from lowproxy.server.stored_keys import running_stored_keys
 from lowproxy.server.wire import Handler, Server
 
@@ -86,6 +86,9 @@ async def running(
         ledger = await stack.enter_async_context(
             running_ledger(config, sources.metrics)
         )
+        limiter = await stack.enter_async_context(
+            running_limiter(config, sources.metrics)
+        )
         relaying = config.relay
         aftermath = Aftermath(relaying.on_disconnect, relaying.drain_limit_s)
         # What a reload leaves as it is stands here, the rest in `made_from`.
@@ -97,7 +100,7 @@ async def running(
             aftermath=aftermath,
             life=Life(),
             ledger=ledger,
-            limiter=await make_limiter(config),
+            limiter=limiter,
             carbon=carbon_budgets(config, sources.metrics),
         )
         live = Live(parts, catalogue)

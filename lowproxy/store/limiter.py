@@ -4,6 +4,7 @@ A request calls `reserve` before anybody is asked and `settle` when it has been 
 of it. Where several processes share a count, `reserve` is at most one round trip and `settle` waits for none.
 """
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from lowproxy.core.access import ApiKey
@@ -60,6 +61,10 @@ class MemoryLimiter:
     async def spending(self, key: ApiKey, now: float) -> Spending | None:
         """What a key has used since the process began, and what the books told it then."""
         return self.account(key.name).spending(now)
+
+    def accounts(self) -> Iterable[tuple[str, Account]]:
+        """All that have been opened."""
+        return self._accounts.items()
 
     def account(self, name: str) -> Account:
         """The account of a key, opened where there is none."""

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import attrs
 import structlog
 
+from lowproxy.store.shared_scripts import SCRIPTS
+
 log = structlog.get_logger("lowproxy.shared")
 
 # Of calls that wait for no answer; the oldest are kept, for they are idempotent and exact.
@@ -67,6 +69,8 @@ class Shared:
         rest_s: float,
     ) -> None:
         self.counts = SharedCounts()
+        # Called when it is back, before anybody is sent there.
+        self.on_up: Callable[[], Any] | None = None
         self.owner = secrets.token_hex(8)
         self._client = client
         self._errors: tuple[type[BaseException], ...]
@@ -147,16 +151,16 @@ class Shared:
 
     async def _try(self) -> bool:
         """Whether it answers again; the scripts are there then."""
-        from lowproxy.store.shared_scripts import CHARGE, LOOK, RESERVE, SETTLE
-
         try:
             async with asyncio.timeout(max(self._timeout_s * 10, 1.0)):
-                for script in (RESERVE, SETTLE, CHARGE, LOOK):
+                for script in SCRIPTS:
                     self._hashes[script] = await self._client.script_load(script)
                 await self._live()
         except self._errors as exc:
             self._failed(exc)
             return False
+        if self.on_up is not None and self._told:
+            await self.on_up()
         self.counts.up = True
         if self._told:
             log.info("shared.back")

@@ -21,18 +21,28 @@ from lowproxy.core.limits import (
 from lowproxy.errors import StoreAwayError
 from lowproxy.store.limiter import MemoryLimiter
 from lowproxy.store.shared import Shared, SharedAwayError
-from lowproxy.store.shared_scripts import CHARGE, FIELDS, LOOK, RESERVE, SETTLE
+from lowproxy.store.shared_scripts import BEGIN, CHARGE, FIELDS, LOOK, RESERVE, SETTLE
 
 
 class SharedLimiter:
     """As `lowproxy.store.limiter.Limiter`."""
 
-    def __init__(self, shared: Shared, *, fails_open: bool) -> None:
+    def __init__(
+        self, shared: Shared, *, fails_open: bool, local: MemoryLimiter | None = None
+    ) -> None:
         self._shared, self._fails_open = shared, fails_open
-        self._local = MemoryLimiter()
+        self._local = local or MemoryLimiter()
         self._locally: set[str] = set()  # reservations that only we know of
         self._known: dict[str, list[str]] = {}  # accounts as they were last
         self._seeded: set[str] = set()
+
+    def begin(self, books: MemoryLimiter, now: float) -> None:
+        """Accounts that the shared store does not have begin with what the books say."""
+        for name, account in books.accounts():
+            spent = account.spending(now)
+            sums = (spent.day_nano, spent.day_carbon_ug, spent.month_nano)
+            day = int(now // DAY_S)
+            self._shared.post(BEGIN, self._names(name), (day, month_of(day), *sums))
 
     async def reserve(
         self, key: ApiKey, id: str, estimate: Estimate, now: float

@@ -160,6 +160,19 @@ return 1
 """
 )
 
+# An account that is not there begins with what was spent, as the books say. KEYS: account, open.
+# ARGV: day, month, nano-units and micrograms of the day, nano-units of the month.
+BEGIN = (
+    _COMMON
+    + """
+if redis.call("EXISTS", KEYS[1]) == 1 then return 0 end
+roll(tonumber(ARGV[1]), tonumber(ARGV[2]))
+a.ds, a.cs, a.ms = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+save()
+return 1
+"""
+)
+
 # An account as it is, and how many requests are under way. KEYS: account, open. ARGV: day, month.
 LOOK = (
     _COMMON
@@ -170,3 +183,5 @@ for _, name in ipairs(names) do out[#out + 1] = text(a[name]) end
 return out
 """
 )
+
+SCRIPTS = (RESERVE, SETTLE, CHARGE, BEGIN, LOOK)

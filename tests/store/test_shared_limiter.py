@@ -132,6 +132,21 @@ async def test_an_absent_store_is_passed_over(redis_server):
     assert (spending.day_nano, spending.reserved_nano, spending.open) == (85, 0, 0)
 
 
+async def test_a_store_without_data_begins_with_the_books(redis_server):
+    """It was lost, or never there; one that is there is right already."""
+    limits = Limits(daily_nano=100)
+    books = MemoryLimiter()
+    books.account("alice").charge(NOON, Actual(0, 60, 5), Actual(0, 80, 5))
+    async with limiter(redis_server) as counting:
+        for _ in range(2):
+            counting.begin(books, NOON)
+            await settled(counting)
+            spending = await counting.spending(key(limits), NOON)
+            assert spending is not None
+            assert (spending.day_nano, spending.month_nano) == (60, 80)
+            assert spending.day_carbon_ug == 5
+
+
 async def test_or_it_is_refused(redis_server):
     """`shared.on_failure = "closed"`."""
     async with limiter(redis_server, fails_open=False) as counting:
