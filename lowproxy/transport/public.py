@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.connector import Connection
 from aiohttp.payload import BytesIOPayload
 
 from lowproxy.config import Timeouts, Upstream
@@ -207,6 +208,24 @@ async def running_client(
         yield PublicClient(session, fresh, timeouts, way)
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Gives out no kept connection on which something came while nobody had asked."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,
+    ) -> Connection:
+        """As aiohttp's own; what had come would be taken for the next answer."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            if protocol is None or not protocol.should_close:
+                return connection
+            connection.close()
+
+
 def _session(way: Way, *, force_close: bool) -> aiohttp.ClientSession:
     options: dict[str, Any] = (
         {"force_close": True} if force_close else {"keepalive_timeout": KEEPALIVE_S}
@@ -216,7 +235,7 @@ def _session(way: Way, *, force_close: bool) -> aiohttp.ClientSession:
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, **options),
+        connector=_Connector(limit=0, **options),
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[] if force_close else [trace],
     )

@@ -372,10 +372,8 @@ async def test_bytes_behind_an_answer_are_nobodys(client):
         assert up.connections == 2
 
 
-async def test_bytes_out_of_turn_are_nobodys(client, client_kind):
+async def test_bytes_out_of_turn_are_nobodys(client):
     """Nor do bytes that come while the connection idles."""
-    if client_kind == "public":
-        pytest.xfail("aiohttp's client takes them for the next request's answer")
     async with Raw(OK, OK) as up:
         assert await whole(await client.send(request_to(up.url))) == b"{}"
         up.writers[0].write(OK.replace(b"{}", b"!!"))
