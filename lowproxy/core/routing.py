@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -52,6 +52,8 @@ class RouteDecision:
     models: tuple[str, ...] = ()  # ids of what was asked for
     ties: int = 1  # among how many equals the first was drawn
     stayed: bool = False  # the first is where the conversation was
+    # What `routing_trace` has worked out of it: many requests share a decision.
+    told: dict[str, Any] = attrs.field(factory=dict, init=False, repr=False, eq=False)
 
     @property
     def chosen(self) -> Candidate:

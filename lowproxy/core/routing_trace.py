@@ -37,9 +37,22 @@ def trace(
     and wishes; `saved_g` is how many grams less the choice is expected to take than that: negative where it
     takes more, absent where either is unknown.
     """
-    world = decision.world
-    if world is None:
+    if decision.world is None:
         return {}
+    if not decision.told:
+        decision.told.update(_told(decision, decision.world))
+    told = dict(decision.told)
+    told["attempts"] = [
+        {"candidate": id_, "outcome": outcome, "duration_ms": round(took_s * 1000, 1)}
+        for id_, outcome, took_s in attempts
+    ]
+    if used is not None:
+        told["answered"] = used
+    return told
+
+
+def _told(decision: RouteDecision, world: World) -> dict[str, Any]:
+    """What is the same for every request that shares the decision."""
     scored = _scored(decision.models, world)
     rows = [scored[c.id] for c in decision.candidates]
     rejections = [*decision.rejections, *_cut(decision, scored, world)]
@@ -56,12 +69,6 @@ def trace(
         told["left_out"] = left_out
     if rows:
         told.update(_choice(decision, scored, world))
-    told["attempts"] = [
-        {"candidate": id_, "outcome": outcome, "duration_ms": round(took_s * 1000, 1)}
-        for id_, outcome, took_s in attempts
-    ]
-    if used is not None:
-        told["answered"] = used
     return told
 
 
@@ -87,11 +94,21 @@ def _cut(
 ) -> list[Rejection]:
     """Those that might serve, had the request not wanted one region or one candidate only."""
     kept = {c.id for c in decision.candidates}
-    if world.wishes.allow_fallbacks:
-        rule, reason = "route.fallback", "another region than the best candidate's"
-    else:
-        rule, reason = "provider.allow_fallbacks", "not the best candidate"
-    return [Rejection(id_, rule, reason) for id_ in scored if id_ not in kept]
+    if not kept:
+        return []
+    home = decision.chosen.region
+    found = []
+    for id_, (candidate, _, _) in scored.items():
+        if id_ in kept:
+            continue
+        if not world.wishes.allow_fallbacks:
+            why = "provider.allow_fallbacks", "not the best candidate"
+        elif not world.wishes.fallback and candidate.region != home:
+            why = "route.fallback", "another region than the best candidate's"
+        else:
+            why = "key.limits", "what it would take cannot be counted for this key"
+        found.append(Rejection(id_, *why))
+    return found
 
 
 def _scale(world: World) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -84,9 +85,17 @@ def _answer(request: Request, exchange: Exchange, failure: LowproxyError) -> Rep
         request,
         status,
         fields,
-        dumps(failure.body()),
+        dumps(_body(failure, exchange)),
         close=not request.complete,
     )
+
+
+def _body(failure: LowproxyError, exchange: Exchange) -> dict[str, Any]:
+    """The error object, and how the request was routed where the caller wants to know."""
+    body = failure.body()
+    if exchange.trace and exchange.decision is not None:
+        return {**body, "lowrouter": exchange.about()}
+    return body
 
 
 def _complain(exchange: Exchange, exc: Exception) -> None:

@@ -13,6 +13,7 @@ from lowproxy.server.generation import get_generation
 from lowproxy.server.listing import get_model, list_models, list_providers
 from lowproxy.server.parts import Parts
 from lowproxy.server.proxy import chat_completions
+from lowproxy.server.route_page import explain_route
 from lowproxy.server.wire import Reply, Request
 
 Handle = Callable[[Parts, Request, Exchange], Awaitable[Reply]]
@@ -30,6 +31,7 @@ class Endpoint:
 
 ENDPOINTS: dict[str, Endpoint] = {
     "/chat/completions": Endpoint("chat", {"POST": chat_completions}),
+    "/route": Endpoint("route", {"POST": explain_route}),
     "/models": Endpoint("models", {"GET": list_models}),
     "/models/{id}": Endpoint("model", {"GET": get_model}),
     "/providers": Endpoint("providers", {"GET": list_providers}),
@@ -49,7 +51,6 @@ NOT_YET = frozenset(
         "/responses",
         "/anthropic/v1/messages",
         "/anthropic/v1/messages/count_tokens",
-        "/route",
         "/openapi.json",
     )
 )

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from typing import Any
 
 import attrs
 
@@ -11,6 +12,7 @@ from lowproxy.core.limits import Rates, Reservation
 from lowproxy.core.rate_fields import rate_fields
 from lowproxy.core.record import UsageRecord
 from lowproxy.core.routing import RouteDecision
+from lowproxy.core.routing_trace import trace
 from lowproxy.core.upstreams import Candidate
 from lowproxy.core.usage import Usage
 from lowproxy.errors import LowproxyError
@@ -60,6 +62,11 @@ class Exchange:
     reading: Reading | None = None  # what the upstream says that the answer took
     wasted: tuple[float, float] | None = None  # Wh and grams of attempts that failed
     eco: str | None = None  # "full" or "short", where the request says
+    trace: bool = False  # the answer is to tell how it was routed
+    pinned: bool = (
+        False  # by the request or by the key: the answer says how sure the place is
+    )
+    conversation: bytes | None = None  # what `core.affinity` knows it by
     notes: tuple[str, ...] = ()  # what an impact has to say of the request
     unreadable_events: int = 0
     cost_nano: int | None = None  # in the billing currency; None: unknown
@@ -117,6 +124,22 @@ class Exchange:
             failure.side, "gateway_error"
         )
 
+    def routing_trace(self) -> dict[str, Any]:
+        """How the request was routed, so far: candidates and attempts. Empty before a decision."""
+        if self.decision is None:
+            return {}
+        attempts = [(a.candidate, a.outcome, a.duration_s) for a in self.attempts]
+        last = self.attempts[-1] if self.attempts else None
+        used = last.candidate if last is not None and last.outcome == "ok" else None
+        return trace(self.decision, attempts, used)
+
+    def about(self) -> dict[str, Any]:
+        """The `lowrouter` object of what is not an answer: the id, and the trace where it is wanted."""
+        about: dict[str, Any] = {"generation_id": self.generation_id}
+        if self.trace and self.decision is not None:
+            about["trace"] = self.routing_trace()
+        return about
+
     def end(self) -> None:
         """The request is over."""
         self.completed_at = time.time()
@@ -149,6 +172,7 @@ class Exchange:
             wasted=self.wasted,
             cost_nano=self.cost_nano,
             currency=_currency(candidate) if self.cost_nano is not None else None,
+            trace=None if self.decision is None else self.routing_trace,
         )
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import random
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -11,6 +12,7 @@ import attrs
 
 from lowproxy.catalogue import Catalogue, build_pool, routing_policy
 from lowproxy.config import Config, FeedConfig, Timeouts
+from lowproxy.core.affinity import Affinity
 from lowproxy.core.eco import CarbonIntensity
 from lowproxy.core.eco_methods import DEFAULT, find_method
 from lowproxy.core.health import Health
@@ -115,10 +117,18 @@ def made_from(
         "keys": KeyStore(config.keys),
         "pool": _pool(config, catalogue, scales),
         "memo": Memo(),
+        "affinity": _affinity(config),
         "dispatch": Dispatch.make(client, health, config, time.monotonic),
         "scales": scales,
         "body_watch": Watch(config.timeouts.body_s),
     }
+
+
+def _affinity(config: Config) -> Affinity | None:
+    """Forgotten by a reload: a conversation may then move once."""
+    if not config.routing.affinity:
+        return None
+    return Affinity(secrets.token_bytes(16), config.routing.affinity_ttl_s)
 
 
 def _pool(config: Config, catalogue: Catalogue, scales: Scales) -> Pool:

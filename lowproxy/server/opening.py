@@ -105,8 +105,7 @@ async def _settle(
         name = opened.candidate.endpoint.id
         failure = UpstreamUnreadableError(f"{name}: answered a stream with one object")
     exchange.failed(failure, 200)
-    about = {"generation_id": exchange.generation_id}
-    event = dumps({**failure.body(), "lowrouter": about})
+    event = dumps({**failure.body(), "lowrouter": exchange.about()})
     raise Finished(await caller.finish(b"data: " + event + b"\n\n"))
 
 

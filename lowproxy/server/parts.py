@@ -6,6 +6,7 @@ import attrs
 
 from lowproxy.catalogue import Catalogue
 from lowproxy.config import Config
+from lowproxy.core.affinity import Affinity
 from lowproxy.core.health import Health
 from lowproxy.core.routing import Memo
 from lowproxy.core.upstreams import Pool
@@ -59,6 +60,7 @@ class Parts:
     limiter: Limiter
     body_watch: Watch  # over bodies that are still coming in
     life: Life
+    affinity: Affinity | None = None  # None: conversations are not kept together
     carbon: CarbonBudgets | None = None  # None: no budget is configured
     ledger: Ledger | None = None  # None: no books are kept
     # Requests that have ended and are about to be written down.

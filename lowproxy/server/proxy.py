@@ -10,7 +10,7 @@ from lowproxy.core.eco_accuracy import MEDIA
 from lowproxy.core.eco_block import eco_text
 from lowproxy.core.eco_measured import LATE, told_above, told_in
 from lowproxy.core.headers import DOWN, forwarded, media_type
-from lowproxy.core.routing import decide
+from lowproxy.core.parsing import dumps
 from lowproxy.core.tail import TailRewriter
 from lowproxy.core.upstreams import Candidate
 from lowproxy.core.usage import Usage
@@ -20,6 +20,7 @@ from lowproxy.errors import (
     UnsupportedMediaTypeError,
 )
 from lowproxy.server.admission import admit, cost_fields
+from lowproxy.server.choosing import TRACE, choose, wants_trace
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.opening import open_answer, stream_fields
 from lowproxy.server.parts import Parts
@@ -47,24 +48,20 @@ async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -
     if chat.has_media:
         exchange.notes = (MEDIA,)
     assert exchange.key is not None, "the door lets nobody in without a key"
-    resting = parts.health.resting(time.monotonic())
-    pick = partial(parts.pick, chat.user)
+    if header := headers.get(TRACE):
+        exchange.trace = wants_trace(header)
     carbon_price = 0.0
     if parts.carbon is not None:
         carbon_price = parts.carbon.admit(exchange.key, exchange.began)
-    decision = decide(
-        chat,
-        exchange.key,
-        parts.pool,
-        resting,
-        pick,
-        parts.memo,
-        carbon_price=carbon_price,
-    )
+    decision = choose(parts, exchange, chat, carbon_price)
     if exchange.key.limits is not None:
         decision = await admit(parts, exchange, chat, decision)
     exchange.decided(decision)
     opened, caller = await open_answer(parts, request, decision, chat, exchange)
+    if exchange.conversation is not None and parts.affinity is not None:
+        tokens = _tokens(chat.prompt_bytes)
+        where, now = opened.candidate.id, time.monotonic()
+        parts.affinity.keep(exchange.conversation, where, tokens, now)
     if reading := told_above(opened.answer.fields):
         exchange.heard(reading)
     if isinstance(opened, Whole):
@@ -93,6 +90,8 @@ def annotation(
         f'{{"generation_id":"{exchange.generation_id}"'
         f',"provider":"{endpoint.provider.id}","region":"{endpoint.region}"'
     )
+    if exchange.pinned:
+        text += f',"region_provenance":"{endpoint.provenance}"'
     exchange.usage = exchange.weighed = usage
     prices = candidate.model.prices
     if prices is not None and usage is not None:
@@ -104,6 +103,8 @@ def annotation(
     if exchange.impact is not None:
         is_full = exchange.eco == "full" if exchange.eco else parts.config.eco.full
         text += f',"eco":{eco_text(exchange.impact, is_full)}'
+    if exchange.trace:
+        text += f',"trace":{dumps(exchange.routing_trace()).decode()}'
     return f"{text}}}".encode()
 
 

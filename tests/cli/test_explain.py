@@ -1,5 +1,6 @@
 """`lowproxy explain`: where a request would go and why."""
 
+import json
 import os
 
 import pytest
@@ -40,15 +41,41 @@ def explained(tmp_path, monkeypatch, capsys):
 
 
 def test_candidates_best_first(explained):
-    """With region, grams and price; what the order goes by."""
+    """With place, expected grams, seconds and price; what the order goes by, and who price alone would take."""
     code, text = explained(MODEL)
     assert code == 0
-    head, first, second = text.splitlines()
-    assert head.startswith("ordered by carbon")
-    assert first.startswith("  1. p1-eu-west/acme/small  region eu-west (declared)")
-    assert "gCO2e/1k" in first
-    assert "0.001 USD/1k" in first
+    head, _, first, second, choice = text.splitlines()
+    assert head.startswith("ordered by carbon (low_carbon: carbon 0.7, ")
+    assert first.startswith("  1. p1-eu-west/acme/small  region eu-west (declared, FR)")
+    assert " g CO2e  unknown s  0.000748 USD  score " in first
     assert second.startswith("  2. p2-us-east/acme/small")
+    assert "by price alone: p1-eu-west/acme/small" in choice
+
+
+def test_as_json(explained):
+    """The trace itself, of a request of the size that is given."""
+    code, text = explained(
+        MODEL, "--json", "--prompt-tokens", "64", "--max-tokens", "8"
+    )
+    assert code == 0
+    told = json.loads(text)
+    assert told["expected"] == {"prompt_tokens": 64, "completion_tokens": 8}
+    assert [row["provider"] for row in told["candidates"]] == ["p1", "p2"]
+    code, text = explained(MODEL, "--json", "--zone", "DE")
+    assert code == 1
+    told = json.loads(text)
+    assert told["error"]["code"] == "no_eligible_provider"
+    assert {r["rule"] for r in told["trace"]["rejected"]} == {"route.zone"}
+
+
+def test_what_a_request_may_say(explained):
+    """As in its body; what is wrong is said as there."""
+    assert (
+        "route.max_carbon_g: expected " in explained(MODEL, "--max-carbon", "1e-9")[1]
+    )
+    assert explained(MODEL, "--sort", "latency")[1].startswith("ordered by latency")
+    code, text = explained(MODEL, "--sort", "speed")
+    assert (code, text.startswith("400 invalid_request: provider.sort")) == (1, True)
 
 
 def test_rejections_have_reasons(explained):

@@ -186,11 +186,11 @@ async def test_a_bug_is_told_without_its_text(serve, upstream, monkeypatch, log_
     """500 with the id to quote; the log has the type and the place."""
     gateway = await serve(upstream)
 
-    def broken(*_):
+    def broken(*_, **__):
         raise ZeroDivisionError("canary")
 
     monkeypatch.setattr(gateway.parts, "pick", broken)
-    monkeypatch.setattr("lowproxy.server.proxy.decide", broken)
+    monkeypatch.setattr("lowproxy.server.choosing.decide", broken)
     told = await gateway.chat()
     assert told.status == 500
     assert told.error["code"] == "internal_error"
