@@ -64,33 +64,28 @@ class ChatRequest:
         messages = obj.get("messages")
         if not isinstance(messages, list) or not messages:
             raise _wrong("messages", "a non-empty list of messages", messages)
-        stream = _optional(obj, "stream", bool, "true or false") or False
-        options = _optional(obj, "stream_options", dict, "an object") or {}
-        wants = (
-            _optional(
-                options, "include_usage", bool, "true or false", "stream_options."
-            )
-            or False
-        )
+        get = obj.get
+        stream = get("stream") is True or _stream(obj)
+        wants = "stream_options" in obj and _wants_usage(obj)
         needs, prompt_bytes, has_media = _look_at(messages)
-        if obj.get("tools") or obj.get("functions"):
+        if get("tools") or get("functions"):
             needs.add("tools")
-        form = obj.get("response_format")
+        form = get("response_format")
         if isinstance(form, dict) and form.get("type") == "json_schema":
             needs.add("structured_output")
-        limit = obj.get("max_completion_tokens") or obj.get("max_tokens")
-        user = obj.get("user")
+        limit = get("max_completion_tokens") or get("max_tokens")
+        user = get("user")
         return cls(
             body=body,
-            models=(model, *_more_models(obj)),
+            models=(model, *_more_models(obj)) if "models" in obj else (model,),
             stream=stream,
             wants_usage=stream and wants,
             preferences=Preferences.read(obj, region_header, eco_header),
-            needs=frozenset(needs),
+            needs=frozenset(needs) if needs else _NOTHING,
             prompt_bytes=prompt_bytes,
             has_media=has_media,
             max_tokens=limit if type(limit) is int else None,  # true is an int too
-            choices=n if type(n := obj.get("n")) is int and n > 0 else 1,
+            choices=n if type(n := get("n")) is int and n > 0 else 1,
             user=user if isinstance(user, str) else None,
             has_ours="route" in obj or "models" in obj or "provider" in obj,
             has_stream_options="stream_options" in obj,
@@ -145,6 +140,19 @@ def _wishing(options: bytes) -> bytes:
     if not isinstance(said, dict):  # null, or a repeated member that does not count
         return _WISH
     return splice.put_member(options, said, "include_usage", b"true")
+
+
+_NOTHING: frozenset[str] = frozenset()
+
+
+def _stream(obj: Mapping[str, Any]) -> bool:
+    return _optional(obj, "stream", bool, "true or false") or False
+
+
+def _wants_usage(obj: Mapping[str, Any]) -> bool:
+    options = _optional(obj, "stream_options", dict, "an object") or {}
+    right, path = "true or false", "stream_options."
+    return _optional(options, "include_usage", bool, right, path) or False
 
 
 def _object(body: bytes) -> dict[str, Any]:

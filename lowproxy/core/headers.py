@@ -36,8 +36,13 @@ def media_type(fields: Mapping[str, str]) -> str:
 
 def bearer(fields: Mapping[str, str]) -> str | None:
     """The token of `Authorization: Bearer ...`; None where there is none."""
-    scheme, _, token = fields.get("authorization", "").partition(" ")
+    given = fields.get("authorization")
+    if given is None:
+        return None
+    scheme, _, token = given.partition(" ")
     token = token.strip()
+    if scheme == "Bearer" and token:  # as nearly all write it
+        return token
     return token if scheme.lower() == "bearer" and token else None
 
 
@@ -46,8 +51,15 @@ def head(start_line: str, fields: Iterable[tuple[str, str]]) -> bytes:
 
     Raises ValueError where a value would break out of its line.
     """
-    lines = [f"{name}: {value}\r\n" for name, value in fields]
-    text = "".join([start_line, "\r\n", *lines, "\r\n"])
-    if text.count("\n") != len(lines) + 2 or text.count("\r") != len(lines) + 2:
+    if "\n" in start_line or "\r" in start_line:
+        raise ValueError("a line break within a start line")
+    return f"{start_line}\r\n{lines(fields)}\r\n".encode("utf-8", "surrogateescape")
+
+
+def lines(fields: Iterable[tuple[str, str]]) -> str:
+    """Fields as sent. Raises ValueError where a value would break out of its line."""
+    out = [f"{name}: {value}\r\n" for name, value in fields]
+    text = "".join(out)
+    if not text.count("\n") == text.count("\r") == len(out):
         raise ValueError("a line break within a header field")
-    return text.encode("utf-8", "surrogateescape")
+    return text

@@ -6,6 +6,8 @@ contradicts itself about its framing is refused, since a guess would mix two ans
 
 import re
 import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 # Far more than any provider sends; a head that does not end must not make us buffer for ever.
 MAX_HEAD_BYTES = 64 * 1024
@@ -39,12 +41,9 @@ class Head:
         if not raw.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or not raw[9:12].isdigit():
             raise Http1Error("the answer does not begin with an HTTP/1 status line")
         self.status = int(raw[9:12])
-        found = _FIELD.findall(raw[line_end:].decode("latin-1"))
-        # Of a field that is repeated the first counts; framing may not be repeated with a difference.
-        self.fields = {name.lower(): value.rstrip() for name, value in reversed(found)}
-        if len(found) != len(self.fields):
-            _check_repeated(found)
-        connection = self.fields.get("connection", "").lower()
+        text = raw[line_end:].decode("latin-1")
+        self.fields = Fields(text)
+        connection = (self.fields.get("connection") or "").lower()
         self.keep_alive = "close" not in connection and (
             raw[7:8] == b"1" or "keep-alive" in connection
         )
@@ -57,7 +56,10 @@ class Head:
             return 0
         coding = self.fields.get("transfer-encoding")
         if coding is not None:
-            if coding.lower() != "chunked" or "content-length" in self.fields:
+            if (
+                coding.lower() != "chunked"
+                or self.fields.get("content-length") is not None
+            ):
                 raise Http1Error("the answer's transfer coding is not chunked alone")
             return CHUNKED
         length = self.fields.get("content-length")
@@ -71,8 +73,81 @@ class Head:
         return int(length)
 
 
+class Fields(Mapping[str, str]):
+    """Header fields by lower-case names; of a field that is repeated the first counts.
+
+    Those that nearly every answer is asked for are read at once, the others when somebody asks.
+    """
+
+    __slots__ = ("_every", "_text", "_wanted")
+
+    def __init__(self, text: str) -> None:
+        """`text` begins and ends with CRLF. Raises Http1Error where framing is repeated with a difference."""
+        self._text = text
+        self._every: dict[str, str] | None = None
+        self._wanted: dict[str, str] = {}
+        lines = text.split("\r\n")
+        ends = len(lines) - 1
+        if (
+            " :" in text
+            or "\t:" in text
+            or not ends == text.count("\n") == text.count("\r")
+        ):
+            self._wanted = {n: v for n, v in self._read().items() if n in _WANTED}
+            return
+        wanted = self._wanted
+        for line in lines:
+            name, _, value = line.partition(":")
+            name = name.lower()
+            if name in _WANTED:
+                value = value.strip(" \t")
+                if wanted.setdefault(name, value) != value and name in _FRAMING:
+                    raise Http1Error(
+                        f"the answer has several fields {name} that differ"
+                    )
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The field's value; `name` in lower case."""
+        if name in _WANTED:
+            return self._wanted.get(name, default)
+        return self._read().get(name, default)
+
+    def __getitem__(self, name: str) -> str:
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def _read(self) -> dict[str, str]:
+        if self._every is None:
+            found = _FIELD.findall(self._text)
+            self._every = {
+                name.lower(): value.rstrip() for name, value in reversed(found)
+            }
+            if len(found) != len(self._every):
+                _check_repeated(found)
+        return self._every
+
+
+_FRAMING = frozenset(("content-length", "transfer-encoding"))
+_WANTED = _FRAMING | {
+    "connection",
+    "content-encoding",
+    "content-type",
+    "openai-processing-ms",
+    "openai-version",
+    "retry-after",
+    "x-energy-joules",
+    "x-energy-method",
+    "x-request-id",
+}
+
+
 def _check_repeated(found: list[tuple[str, str]]) -> None:
-    for framing in ("content-length", "transfer-encoding"):
+    for framing in _FRAMING:
         values = {value.strip() for name, value in found if name.lower() == framing}
         if len(values) > 1:
             raise Http1Error(f"the answer has several fields {framing} that differ")

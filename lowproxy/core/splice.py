@@ -66,12 +66,14 @@ def string_value_span(data: bytes, key: bytes) -> tuple[int, int] | None:
     # An escaped lower-case letter. One search first: a long body has accents, or nothing of the kind.
     if b"\\u00" in data and (b"\\u006" in data or b"\\u007" in data):
         return None
-    colon = _COLON.match(data, i + len(quoted))
-    if colon is None or data[colon.end() : colon.end() + 1] != b'"':
-        return None
-    start = colon.end()
+    start = i + len(quoted) + 1
+    if data[start - 1 : start + 1] != b':"':  # as nearly all write it
+        colon = _COLON.match(data, start - 1)
+        if colon is None or data[colon.end() : colon.end() + 1] != b'"':
+            return None
+        start = colon.end()
     end = data.find(b'"', start + 1) + 1
-    return None if b"\\" in data[start:end] else (start, end)
+    return None if data.find(b"\\", start, end) >= 0 else (start, end)
 
 
 def replace_string(data: bytes, key: str, value: bytes) -> bytes:

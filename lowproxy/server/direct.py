@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, cast
 
-from lowproxy.core.headers import head
+from lowproxy.core.headers import lines
 from lowproxy.core.parsing import dumps
 from lowproxy.errors import BadRequestError, LowproxyError
 from lowproxy.server import wire
@@ -356,8 +356,11 @@ class DirectRequest:
         stay = not (close or self.last or connection.closing)
         transport = connection.transport
         if transport is not None:
-            framing = [("Content-Type", kind), ("Content-Length", str(len(body)))]
-            first = answer_head(status, [*framing, *fields], stay=stay)
+            text = (
+                f"{_opening(status, stay)}Content-Type: {kind}\r\n"
+                f"Content-Length: {len(body)}\r\n{lines(fields)}\r\n"
+            )
+            first = text.encode("utf-8", "surrogateescape")
             transport.write(first if self.method == "HEAD" else first + body)
         return Reply(status, keep_alive=stay)
 
@@ -425,5 +428,20 @@ class DirectStream:
 
 def answer_head(status: int, fields: list[tuple[str, str]], *, stay: bool) -> bytes:
     """The head of an answer, blank line included."""
-    common = [("Date", wire.date()), ("Connection", "keep-alive" if stay else "close")]
-    return head(f"HTTP/1.1 {status} {REASONS.get(status, '')}", [*common, *fields])
+    text = f"{_opening(status, stay)}{lines(fields)}\r\n"
+    return text.encode("utf-8", "surrogateescape")
+
+
+# Status line, date and connection, which the answers of a second share: by status and whether it stays.
+_openings: dict[tuple[int, bool], tuple[str, str]] = {}
+
+
+def _opening(status: int, stay: bool) -> str:
+    now = wire.date()
+    date, text = _openings.get((status, stay), ("", ""))
+    if date != now:
+        after = "keep-alive" if stay else "close"
+        reason = REASONS.get(status, "")
+        text = f"HTTP/1.1 {status} {reason}\r\nDate: {now}\r\nConnection: {after}\r\n"
+        _openings[status, stay] = (now, text)
+    return text

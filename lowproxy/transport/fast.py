@@ -6,13 +6,13 @@ Once an answer pumps, `data_received` runs into the caller's transport: no task 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from urllib.parse import urlsplit
 
 from aiohttp import DefaultResolver
 
 from lowproxy.config import Timeouts
-from lowproxy.core.headers import head
+from lowproxy.core.headers import head, lines
 from lowproxy.core.http1 import (
     MAX_HEAD_BYTES,
     ChunkedBody,
@@ -317,19 +317,14 @@ class FastClient:
     async def send(self, request: UpstreamRequest) -> FastAnswer:
         """Connects, sends, and waits for the head of the answer. Raises UpstreamError."""
         target, lead = _lead(request.url, request.fixed)
-        extra = "".join([f"{name}: {value}\r\n" for name, value in request.extra])
-        if extra.count("\r") != len(request.extra) or extra.count("\n") != len(
-            request.extra
-        ):
-            raise ValueError("a line break within a header field")
-        lines = b"%b%bContent-Length: %d\r\n\r\n" % (
-            lead,
-            extra.encode("utf-8", "surrogateescape"),
-            sum(map(len, request.pieces)),
-        )
+        if request.extra:
+            lead += lines(request.extra).encode("utf-8", "surrogateescape")
+        pieces = request.pieces
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        start = b"%bContent-Length: %d\r\n\r\n" % (lead, size)
         connection = self._pool.take(target)
         if connection is not None:
-            answer = self._write(connection, request, lines)
+            answer = self._write(connection, request, start)
             try:
                 await answer.head()
             except UpstreamCutError:
@@ -342,7 +337,7 @@ class FastClient:
             else:
                 return answer
         connection = await self._dialler.connect(target, request.endpoint_id)
-        answer = self._write(connection, request, lines)
+        answer = self._write(connection, request, start)
         try:
             await answer.head()
         except BaseException:
@@ -351,15 +346,15 @@ class FastClient:
         return answer
 
     def _write(
-        self, connection: Connection, request: UpstreamRequest, lines: bytes
+        self, connection: Connection, request: UpstreamRequest, start: bytes
     ) -> FastAnswer:
         answer = connection.answer = FastAnswer(
             connection, request.endpoint_id, self._timeouts, self._loop
         )
         if len(request.pieces) == 1 and len(request.pieces[0]) < _JOIN_BYTES:
-            connection.transport.write(lines + request.pieces[0])
+            connection.transport.write(start + request.pieces[0])
         else:
-            connection.transport.writelines((lines, *request.pieces))
+            connection.transport.writelines((start, *request.pieces))
         return answer
 
 
@@ -384,9 +379,22 @@ def _settle(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-@lru_cache(1024)
+# By the URL and the identity of the fields, which are kept with it: hashing them costs more than the rest.
+_leads: dict[tuple[str, int], tuple[Target, bytes, object]] = {}
+_MOST_LEADS = 1024
+
+
 def _lead(url: str, fixed: tuple[tuple[str, str], ...]) -> tuple[Target, bytes]:
     """Where to connect, and the head that all requests there share, without its blank line."""
+    known = _leads.get((url, id(fixed)))
+    if known is None:
+        if len(_leads) >= _MOST_LEADS:
+            _leads.clear()
+        known = _leads[url, id(fixed)] = (*_make_lead(url, fixed), fixed)
+    return known[0], known[1]
+
+
+def _make_lead(url: str, fixed: tuple[tuple[str, str], ...]) -> tuple[Target, bytes]:
     parts = urlsplit(url)
     tls = parts.scheme == "https"
     default = 443 if tls else 80
