@@ -2,6 +2,7 @@
 
 import ssl
 import subprocess
+from typing import Any
 
 import attrs
 import pytest
@@ -57,6 +58,10 @@ def test_relative_files_are_beside_the_configuration(issued, tmp_path):
     assert loaded.upstream.ca_file == str(tmp_path / "cert.pem")
 
 
+def _said(name: str, value: str) -> dict[str, Any]:
+    return {name: value}
+
+
 @pytest.mark.parametrize(
     ("server", "upstream", "says"),
     [
@@ -91,9 +96,9 @@ def test_what_cannot_be_used(issued, server, upstream, says):
     real = {"CERT": str(issued.cert), "KEY": str(issued.key), "gone": "/no/such.pem"}
     ours, theirs = Server(), Upstream()
     for name, value in server.items():
-        ours = attrs.evolve(ours, **{name: real[value]})
+        ours = attrs.evolve(ours, **_said(name, real[value]))
     for name, value in upstream.items():
-        theirs = attrs.evolve(theirs, **{name: real[value]})
+        theirs = attrs.evolve(theirs, **_said(name, real[value]))
     (problem,) = tls_problems(ours, theirs)
     assert problem.startswith(says)
 
