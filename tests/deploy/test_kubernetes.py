@@ -199,7 +199,14 @@ def test_the_pod_waits_for_the_drain(manifests, config):
     """The grace period is longer than what the gateway may take."""
     grace_s = manifests.pod["terminationGracePeriodSeconds"]
 
-    assert grace_s >= config.timeouts.drain_s + 10
+    assert grace_s >= config.server.stop_delay_s + config.timeouts.drain_s + 10
+
+
+def test_a_pod_serves_until_nobody_sends_it_more(manifests, config):
+    """Behind a Service the news of its end takes seconds; on a pod's own loopback there is none to wait for."""
+    behind_a_service = bool(manifests.of("Service"))
+
+    assert (config.server.stop_delay_s > 0) == behind_a_service
 
 
 def test_no_secret_is_in_a_file(manifests):

@@ -115,7 +115,9 @@ def test_a_unit_reads_the_file_that_the_program_looks_for(unit):
 
 def test_a_unit_waits_for_the_drain(unit):
     """systemd kills only after the gateway has had its time."""
-    assert int(options(unit, "TimeoutStopSec")[0]) > Timeouts().drain_s
+    limit_s = int(options(unit, "TimeoutStopSec")[0])
+
+    assert limit_s > Server().stop_delay_s + Timeouts().drain_s
 
 
 def test_a_unit_allows_the_files_that_it_takes(unit):
