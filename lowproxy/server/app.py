@@ -1,5 +1,6 @@
 """The composition root: configuration in, a running gateway out. The only place that knows every part."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -32,6 +33,7 @@ from lowproxy.server.reload import Reloader
 from lowproxy.server.sharing import running_limiter
 from lowproxy.server.stored_keys import running_stored_keys
 from lowproxy.server.wire import Handler, Server
+from lowproxy.telemetry import running_telemetry
 
 log = structlog.get_logger("lowproxy.app")
 
@@ -89,6 +91,14 @@ async def running(
         limiter = await stack.enter_async_context(
             running_limiter(config, sources.metrics)
         )
+        metrics = sources.metrics
+        gauges = {
+            "open_requests": lambda: metrics.open_requests,
+            "open_streams": lambda: metrics.open_streams,
+        }
+        telemetry = await stack.enter_async_context(
+            running_telemetry(os.environ, gauges)
+        )
         relaying = config.relay
         aftermath = Aftermath(relaying.on_disconnect, relaying.drain_limit_s)
         # What a reload leaves as it is stands here, the rest in `made_from`.
@@ -101,6 +111,7 @@ async def running(
             life=Life(),
             ledger=ledger,
             limiter=limiter,
+            telemetry=telemetry,
             carbon=carbon_budgets(config, sources.metrics),
         )
         live = Live(parts, catalogue)

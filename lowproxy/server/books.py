@@ -18,6 +18,7 @@ from lowproxy.server.admission import settle
 from lowproxy.server.carbon import CarbonBudgets
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
+from lowproxy.telemetry import Telemetry
 
 log = structlog.get_logger("lowproxy.books")
 
@@ -71,6 +72,8 @@ def write_all(parts: Parts) -> None:
             ledger.append,
             [r for e, r in zip(waiting, records, strict=True) if e.is_post],
         )
+    if parts.telemetry is not None:
+        _export(parts.telemetry, waiting, records)
     if parts.config.log.access:
         _each(_log_access, records)
 
@@ -82,6 +85,21 @@ def _each(step: Callable[[UsageRecord], None], records: list[UsageRecord]) -> No
         except Exception as exc:  # noqa: BLE001 - one record must not cost the others theirs
             about = record.generation_id
             log.error("bug", generation_id=about, kind=type(exc).__name__, at="books")
+
+
+def _export(
+    telemetry: Telemetry, waiting: list[Exchange], records: list[UsageRecord]
+) -> None:
+    """One span each for what began while telemetry was there."""
+    exchanges = {exchange.generation_id: exchange for exchange in waiting}
+
+    def write(record: UsageRecord) -> None:
+        exchange = exchanges[record.generation_id]
+        if exchange.span is not None:
+            took_s = [attempt.duration_s for attempt in exchange.attempts]
+            telemetry.write(exchange.span, record, took_s)
+
+    _each(write, records)
 
 
 def _log_access(record: UsageRecord) -> None:

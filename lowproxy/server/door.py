@@ -28,6 +28,8 @@ async def door(live: Live, request: Request) -> Reply:
     parts = live.parts  # to the end of the request, whatever is reloaded meanwhile
     exchange = Exchange.begin(request.method)
     parts.metrics.open_requests += 1
+    if parts.telemetry is not None:
+        exchange.span = parts.telemetry.begin(request.headers)
     connection = request.connection
     parts.busy[connection] = request.work
     try:

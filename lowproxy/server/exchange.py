@@ -16,6 +16,7 @@ from lowproxy.core.routing_trace import trace
 from lowproxy.core.upstreams import Candidate
 from lowproxy.core.usage import Usage
 from lowproxy.errors import LowproxyError
+from lowproxy.telemetry import Span
 from lowproxy.transport.dispatch import Attempt
 
 
@@ -72,6 +73,7 @@ class Exchange:
     cost_nano: int | None = None  # in the billing currency; None: unknown
     reservation: Reservation | None = None  # of a key with limits, until it is settled
     rates: Rates | None = None  # of a key with limits: what is left of them
+    span: Span | None = None  # its place in a trace, where traces are made
     begun: bool = False  # a head has left, though nothing of the answer behind it
     deferred: bool = False  # the books are written later, by the aftermath
 

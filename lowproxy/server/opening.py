@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.eco_measured import told_above, told_in
-from lowproxy.core.headers import DOWN, forwarded
+from lowproxy.core.headers import DOWN, UP, forwarded
 from lowproxy.core.parsing import dumps
 from lowproxy.core.routing import RouteDecision
 from lowproxy.core.usage import Usage
@@ -48,13 +48,16 @@ async def open_answer(
     every_s = parts.config.relay.comment_every_s if chat.stream else 0.0
     # Of a stream nothing has come yet: there is no usage to read on for.
     keeps = parts.aftermath.keeps and not chat.stream
+    fields: Mapping[str, str] = request.headers
+    if exchange.span is not None:  # the upstream is asked by us, not by the caller
+        fields = {**dict(forwarded(fields, UP)), **dict(exchange.span.fields())}
     try:
         if not every_s and not keeps:
             opened = await parts.dispatch.open(
-                decision, chat, request.headers, exchange.attempts
+                decision, chat, fields, exchange.attempts
             )
             return opened, None
-        work = parts.dispatch.open(decision, chat, request.headers, exchange.attempts)
+        work = parts.dispatch.open(decision, chat, fields, exchange.attempts)
         task = asyncio.create_task(work, name=f"open {exchange.generation_id}")
         return await _wait(parts, request, task, exchange, every_s)
     finally:

@@ -18,6 +18,7 @@ from lowproxy.server.scales import Scales
 from lowproxy.store.keys import KeyStore
 from lowproxy.store.ledger import Ledger
 from lowproxy.store.limiter import Limiter
+from lowproxy.telemetry import Telemetry
 from lowproxy.transport.dispatch import Dispatch
 from lowproxy.transport.run import Cancellable
 from lowproxy.transport.watch import Watch
@@ -63,6 +64,7 @@ class Parts:
     affinity: Affinity | None = None  # None: conversations are not kept together
     carbon: CarbonBudgets | None = None  # None: no budget is configured
     ledger: Ledger | None = None  # None: no books are kept
+    telemetry: Telemetry | None = None  # None: nobody asks for it
     # Requests that have ended and are about to be written down.
     unwritten: list[Exchange] = attrs.field(factory=list)
     # Connections that are being answered, and what does it.
