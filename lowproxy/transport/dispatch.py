@@ -153,10 +153,15 @@ class Dispatch:
         """
         health, later = self.health, []
         for candidate in candidates:
-            if not health.troubled or health.admits(candidate, self.now()):
-                yield from self._credentials(candidate, failures)
-            else:
+            if health.troubled and not health.admits(candidate, self.now()):
                 later.append(candidate)
+                continue
+            credentials = candidate.endpoint.provider.credentials
+            if len(credentials) < 2:  # no turns to take, as for nearly every request
+                yield candidate, credentials[0] if credentials else None
+                if not getattr(failures[-1], "renewed", False):
+                    continue
+            yield from self._credentials(candidate, failures)
         for candidate in later:
             now = self.now()
             if health.admits_last(candidate, now):
