@@ -2,6 +2,8 @@
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lowproxy.core.breaker import Limits
 from lowproxy.core.health import Health
@@ -138,6 +140,56 @@ def test_where_nobody_else_can_serve():
     health.answered(A.id, None, 2.0, 3.0)
     assert health.admits_last(A, 3.0)
     assert health.admits_last(A, 3.0)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["ask", "good", "bad", "leave", "limited", "refused"]),
+            st.floats(0, 30),
+        ),
+        max_size=80,
+    )
+)
+def test_whatever_happens(steps):
+    """Who is admitted was not resting, a trial is one request, and quiet minutes heal everything."""
+    health, now = Health(Limits(failures=2)), 0.0
+    asked: list[float] = []
+    trials: list[float] = []
+    key = A.endpoint.provider.credentials[0]
+    for what, wait_s in steps:
+        now += wait_s
+        if what == "ask":
+            rested = A.id in health.resting(now)
+            admitted = health.admits(A, now)
+            assert admitted is not rested
+            vitals = health.troubled.get(A.id)
+            if admitted and vitals is not None and vitals.breaker.is_open:
+                assert not trials or now >= trials[-1] + 10.0 or trials[-1] not in asked
+                trials.append(now)
+            if admitted:
+                asked.append(now)
+            continue
+        if not asked:
+            continue
+        began = asked.pop(0)
+        match what:
+            case "good":
+                health.answered(A.id, key, began, now)
+            case "bad":
+                health.failed(A.id, began, now)
+            case "leave":
+                health.abandoned(A.id, began, now)
+            case "limited":
+                health.rest(A, key, began, now, LIMITED, 20.0)
+                assert A.id in health.resting(now)
+            case _:
+                health.rest(A, key, began, now, REFUSED)
+    later = now + 1000.0
+    assert health.resting(later) == frozenset()
+    assert health.admits(A, later)
+    assert not health.troubled
+    assert health.view(later).credentials == ()
 
 
 def test_other_limits():
