@@ -73,10 +73,11 @@ def tree(tmp_path):
 def run(script, tree, **env):
     """Runs a guide's commands by a shell that stops at the first failure; what they print."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
+    index = {name: v for name, v in os.environ.items() if name.startswith("PIP_")}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=tree,
-        env={"PATH": path, "HOME": str(tree), "PYTHONPATH": str(tree), **env},
+        env={**index, "PATH": path, "HOME": str(tree), "PYTHONPATH": str(tree), **env},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
