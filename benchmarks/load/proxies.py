@@ -161,8 +161,8 @@ def lowproxy(place: Place) -> Start | None:
     """The gateway with all its duties.
 
     A key with a policy, 20 endpoints in four regions to choose from, model names that differ
-    upstream so that every event is rewritten, sizes known so that eco is worked out, metrics,
-    and the access line to a file.
+    upstream so that every event is rewritten, sizes known so that eco is worked out, metrics, the
+    books in SQLite and the access line to a file.
     """
     program = os.environ.get("BENCH_LOWPROXY")
     command = [program] if program else [sys.executable, "-m", "lowproxy"]
@@ -184,6 +184,9 @@ def lowproxy_config(place: Place) -> str:
         "[server]",
         f'listen = "127.0.0.1:{place.port}"',
         f'admin_listen = "127.0.0.1:{place.admin_port}"',
+        "",
+        "[store]",
+        f'url = "sqlite://{place.folder}/ledger.db"',
         "",
         "[catalogue]",
         "enabled = false",
