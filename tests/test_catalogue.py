@@ -88,7 +88,8 @@ def test_every_provider_that_was_promised_is_there():
 
     assert {row["id"] for row in DATA["providers"]} >= set(promised.split())
     openai = next(row for row in DATA["providers"] if row["id"] == "openai")
-    assert [place["region"] for place in openai["endpoints"]] == ["us-east", "eu-west"]
+    hosts = [urlsplit(place["base_url"]).hostname for place in openai["endpoints"]]
+    assert hosts == ["api.openai.com", "us.api.openai.com", "eu.api.openai.com"]
 
 
 def test_no_row_is_there_twice():

@@ -23,11 +23,13 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 
 def _strategies(axes: Axes, rows: dict[str, Any]) -> None:
-    for name, row in rows.items():
+    for n, (name, row) in enumerate(rows.items()):
         x, y = row["g_per_1000"], row["usd_per_1000"]
         axes.plot(x, y, "o", color="C2" if name.startswith("auto") else "C7")
         label = f"{name}: p95 {row['whole_p95_s']:.1f} s"
-        axes.annotate(label, (x, y), (5, 5), textcoords="offset points", fontsize=7)
+        # In turn above and below: some stand close together.
+        at = (4, 6) if n % 2 else (-30, -12)
+        axes.annotate(label, (x, y), at, textcoords="offset points", fontsize=7)
     axes.set_xscale("log")
     axes.set_xlabel("g CO2e per 1000 requests")
     axes.set_ylabel("US$ per 1000 requests")

@@ -41,7 +41,11 @@ def test_a_world_is_the_same_for_the_same_seed():
 def play_pool(world):
     """The candidates of a world."""
     seen = []
-    strategy = lambda asks, now: seen.append(now.pool) or ()
+
+    def strategy(asks, now):
+        seen.append(now.pool)
+        return ()
+
     play(world, strategy, body())
     (candidates,) = seen[0].by_model.values()
     return candidates
