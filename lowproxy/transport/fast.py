@@ -403,5 +403,6 @@ def _make_lead(url: str, fixed: tuple[tuple[str, str], ...]) -> tuple[Target, by
     shown = f"[{host}]" if ":" in host else host
     if port != default:
         shown = f"{shown}:{port}"
-    lead = head(f"POST {parts.path or '/'} HTTP/1.1", [("Host", shown), *fixed])
+    path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    lead = head(f"POST {path} HTTP/1.1", [("Host", shown), *fixed])
     return Target(host, port, tls), lead[:-2]
