@@ -31,6 +31,7 @@ from lowproxy.core.eco_measured import told_beside, told_in
 from lowproxy.core.parsing import loads
 from lowproxy.core.shape import Shape
 from lowproxy.core.sse import LATE_LF, Cutter, payload
+from lowproxy.core.template import Template, learn
 from lowproxy.core.usage import Usage
 
 # An event that may be the final one is held whole; no provider is known to send a larger one.
@@ -39,6 +40,9 @@ MAX_EVENT_BYTES = 8 * 1024 * 1024
 MAX_COMMENT_BYTES = 64 * 1024
 # A longer opening holds more than ids and names: it will not be seen again.
 MAX_PREFIX_BYTES = 1024
+
+# A stream whose chunks differ in more than their text is not learned over and over.
+MAX_LEARNED = 32
 
 Annotate = Callable[[Usage | None], bytes]
 
@@ -61,6 +65,7 @@ class TailRewriter:
         "_hear",
         "_held",
         "_known",
+        "_learned",
         "_model",
         "_new_prefix",
         "_overhead",
@@ -71,6 +76,8 @@ class TailRewriter:
         "_raw",
         "_reading_is_late",
         "_shape",
+        "_span",
+        "_template",
         "_text",
         "_wants_usage",
         "done",
@@ -102,6 +109,11 @@ class TailRewriter:
         # An event's bytes up to the end of its model value as last seen, what they become, and the
         # same while an event that begins with them may go the short way: else empty.
         self._prefix = self._new_prefix = self._known = b""
+        self._template: Template | None = None  # while the short way is open
+        self._learned = 0  # templates so far
+        self._span: tuple[int, int] | None = (
+            None  # of the model's value in the last event
+        )
         self._held = b""
         self._queue: list[bytes] = []  # comments that came behind the held chunk
         self._queued = 0  # their bytes
@@ -127,16 +139,27 @@ class TailRewriter:
         if self._raw:
             self._text += len(data)
             return data
+        template = self._template
+        if template is not None and not self._cutter.pending:
+            passed = template.apply(data)  # mostly a read is one event
+            if passed is not None:
+                self.pieces += 1
+                self._text += len(data) - self._overhead
+                return passed
         known = self._known
         out = []
         for event in self._cutter.feed(data):
-            if known and event.startswith(known) and is_plain(event, len(known)):
+            if template is not None and (passed := template.apply(event)) is not None:
+                self.pieces += 1
+                self._text += len(event) - self._overhead
+                out.append(passed)
+            elif known and event.startswith(known) and is_plain(event, len(known)):
                 self.pieces += 1
                 self._text += len(event) - self._overhead
                 out.append(self._new_prefix + event[len(known) :])
             else:
                 out.append(self._look_at(event))
-                known = self._known
+                known, template = self._known, self._template
         if self._cutter.pending > MAX_COMMENT_BYTES:
             out.append(self._bound())
         return out[0] if len(out) == 1 else b"".join(out)
@@ -184,7 +207,7 @@ class TailRewriter:
             return due + self._shape.event(b"[DONE]")
         # An event that was half sent when looking stopped is ended by a blank line.
         begin = b"\n\n" if self._raw else self._let_go(annotated=False)
-        self.error, self._known = error["error"], b""
+        self.error, self._known, self._template = error["error"], b"", None
         self._cutter.rest()
         value = orjson.Fragment(self._annotate(self.known_usage()))
         return begin + self._shape.event(orjson.dumps({**error, "lowrouter": value}))
@@ -202,11 +225,17 @@ class TailRewriter:
     # --- one event -----------------------------------------------------------------------------
 
     def _look_at(self, event: bytes) -> bytes:
+        pieces, self._span = self.pieces, None
         out = self._late_lf() if event == LATE_LF else self._any(event)
         # The short way asks nothing of these, and has to know what a chunk is besides its text.
         closed = self._held or self._dropped or self._annotated or self.done
         closed = closed or not self._overhead or self.error is not None
         self._known = b"" if closed else self._prefix
+        if closed:
+            self._template = None
+        elif self.pieces == pieces + 1 and self._learned < MAX_LEARNED:
+            self._learned += 1
+            self._template = learn(event, self._span, self._model)
         return out
 
     def _any(self, event: bytes) -> bytes:
@@ -333,11 +362,13 @@ class TailRewriter:
         if span is None:
             rows = [m for m in splice.members(body) if m.key == "model"]
             if len(rows) > 1:
+                self._learned = MAX_LEARNED
                 return splice.changed(
                     event, [(m.value_start, m.value_end, self._model) for m in rows]
                 )
             span = rows[0].value_start, rows[0].value_end
         start, end = span
+        self._span = span
         new_prefix = event[:start] + self._model
         if end <= MAX_PREFIX_BYTES:
             self._prefix, self._new_prefix = event[:end], new_prefix

@@ -1,0 +1,101 @@
+"""The short way of a stream's chunks: only what equals the learned one but for its text takes it."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowproxy.core.template import learn
+
+MODEL = b'"acme/large"'
+FIRST = (
+    '{"id":"c","model":"up","choices":[{"index":0,"delta":{"content":"%s"},'
+    '"finish_reason":null}]%s}'
+)
+LAST = (
+    '{"choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null}],'
+    '"model":"up"%s}'
+)
+
+
+def event(form, text="a", more="", end="\n\n"):
+    """A chunk as an upstream sends it."""
+    return f"data: {form % (json.dumps(text)[1:-1], more)}{end}".encode()
+
+
+def span(raw):
+    """Where the model's value stands."""
+    start = raw.index(b'"up"')
+    return start, start + 4
+
+
+def padded(padding):
+    """The member with which some hide the lengths of their tokens."""
+    return f',"obfuscation":"{padding}"'
+
+
+@pytest.mark.parametrize("form", [FIRST, LAST])
+@pytest.mark.parametrize("padding", [None, "xyz"])
+@given(st.text(min_size=1, max_size=20))
+def test_another_text(form, padding, text):
+    """A chunk with another text and padding becomes what it would have: its model replaced, no more."""
+    learned = event(form, "a", padded(padding) if padding else "")
+    template = learn(learned, span(learned), MODEL)
+    other = event(form, text, padded("0") if padding else "")
+    assert template is not None
+    assert template.apply(other) == other.replace(b'"up"', MODEL)
+    assert template.apply(learned) == learned.replace(b'"up"', MODEL)
+
+
+@pytest.mark.parametrize("form", [FIRST, LAST])
+@pytest.mark.parametrize(
+    "differs",
+    [
+        lambda raw: raw.replace(b"null", b'"stop"'),
+        lambda raw: raw.replace(b'"a"', b'""'),
+        lambda raw: raw.replace(b'"a"', b"null"),
+        lambda raw: raw.replace(b'"index":0', b'"index":1'),
+        lambda raw: raw[:-2] + b',"usage":{}}\n\n',
+        lambda raw: raw[:-1],
+        lambda raw: raw[:-5],
+        lambda raw: raw + raw,
+        lambda raw: raw + b": c\n\n",
+        lambda raw: b": c\n\n" + raw,
+        lambda raw: raw.replace(b'"a"', b'"a\n\ndata: b"'),
+        lambda raw: raw.replace(b'"a"', b'"a","finish_reason":"stop"'),
+        lambda raw: raw.replace(b"\n", b"\r\n"),
+        lambda raw: b"",
+    ],
+)
+def test_anything_else_is_looked_at(form, differs):
+    """What is not that one chunk, whole and alone, is not passed."""
+    learned = event(form)
+    template = learn(learned, span(learned), MODEL)
+    assert template is not None
+    assert template.apply(differs(learned)) is None
+
+
+def test_no_model():
+    """A chunk without a model is passed as it is."""
+    raw = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+    template = learn(raw, None, MODEL)
+    assert template is not None
+    assert template.apply(raw.replace(b'"a"', b'"b c"')) == raw.replace(
+        b'"a"', b'"b c"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "where"),
+    [
+        (b'data: {"choices":[{"delta":{}}],"model":"up"}\n\n', (35, 39)),
+        (event(FIRST, end="\r\n\r\n"), (0, 0)),
+        (event(FIRST, end="\n"), (0, 0)),
+        # The name is in the text that varies.
+        (b'data: {"content":"up","model":1}\n\n', (18, 20)),
+    ],
+)
+def test_not_learned(raw, where):
+    """No text, other line ends, an unfinished event: the long way stays."""
+    assert learn(raw, where, MODEL) is None
