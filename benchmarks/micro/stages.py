@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import attrs
 import orjson
 from multidict import CIMultiDict
 
@@ -18,11 +19,14 @@ from benchmarks.load.workloads import WORKLOADS
 from lowproxy.core import splice
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.http1 import Head, body_of
+from lowproxy.core.limits import Limits
 from lowproxy.core.parsing import loads
+from lowproxy.core.rate_fields import rate_fields
 from lowproxy.core.routing import decide
 from lowproxy.core.tail import TailRewriter
 from lowproxy.core.usage import Usage
 from lowproxy.providers import DIALECTS
+from lowproxy.server.admission import admit, cost_fields, settle
 from lowproxy.server.books import write_down
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
@@ -57,6 +61,8 @@ def request_of(size: int) -> bytes:
     return orjson.dumps(body)
 
 
+# More than any benchmark uses up, and every kind of limit.
+LIMITS = Limits(10**9, 10**15, 10**6, 10**18, 10**18, 10**18)
 UNIT_BODY = request_of(215)
 
 
@@ -99,6 +105,20 @@ def stages(parts: Parts) -> list[Stage]:
         named = splice.replace_string(ANSWER, "model", orjson.dumps(small.model))
         return splice.put_member(named, parsed, "lowrouter", value)
 
+    limited = Exchange.begin("POST")
+    limited.key = attrs.evolve(key, name="limited", limits=LIMITS)
+    limited.usage, limited.cost_nano, limited.attempts = usage, 27_000, [None]
+
+    def limits() -> list[tuple[str, str]]:
+        """All that a key with limits costs a request beside one without."""
+        try:
+            admit(parts, limited, small, decision).send(None)
+        except StopIteration:
+            pass
+        told = [*rate_fields(limited.rates), *cost_fields(limited)]
+        settle(parts, limited, limited.reservation)
+        return told
+
     return [
         Stage("open the exchange", "request", lambda: Exchange.begin("POST")),
         Stage(
@@ -113,6 +133,7 @@ def stages(parts: Parts) -> list[Stage]:
             "read the request, 200 kB", "request", lambda: ChatRequest.parse(long_body)
         ),
         Stage("choose among 20 candidates", "request", route),
+        Stage("limits: reserve, tell, settle", "request", limits),
         Stage(
             "splice the body, 215 B",
             "request",
