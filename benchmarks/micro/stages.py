@@ -26,7 +26,7 @@ from lowproxy.core.routing import decide
 from lowproxy.core.tail import TailRewriter
 from lowproxy.core.usage import Usage
 from lowproxy.providers import DIALECTS
-from lowproxy.server.admission import admit, cost_fields, settle
+from lowproxy.server.admission import admit, balance_field, settle
 from lowproxy.server.books import write_down
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
@@ -115,7 +115,10 @@ def stages(parts: Parts) -> list[Stage]:
             admit(parts, limited, small, decision).send(None)
         except StopIteration:
             pass
-        told = [*rate_fields(limited.rates), *cost_fields(limited)]
+        told = [
+            *rate_fields(limited.rates),
+            balance_field(limited.reservation.balance_nano),
+        ]
         settle(parts, limited, limited.reservation)
         return told
 

@@ -16,66 +16,13 @@ from lowproxy.core.limits import (
     Reservation,
     Spending,
 )
+from lowproxy.core.meters import MINUTE_S, Bucket, Window
 
-MINUTE_S = 60.0
 DAY_S = 86_400
 # Requests under way end in seconds, not in minutes: when to ask again where only they are in the way.
 WAIT_S = 1.0
 _EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
 _NOTHING = Actual(0)
-
-
-class Bucket:
-    """A rate per minute: full at first, filled again evenly, emptied by requests; below zero it is a debt."""
-
-    __slots__ = ("_at", "_level")
-
-    def __init__(self) -> None:
-        self._level: float | None = None
-        self._at = 0.0
-
-    def load(self, level: float | None, at: float) -> None:
-        """Takes over what another process counted."""
-        self._level, self._at = level, at
-
-    def level(self, limit: int, now: float) -> float:
-        """What is in it."""
-        level = self._level
-        if level is None:
-            level = limit
-        elif level < limit and now > self._at:
-            level = level + (now - self._at) * limit / MINUTE_S
-        level = min(level, limit)
-        self._level = level
-        self._at = max(now, self._at)
-        return level
-
-    def take(self, amount: float) -> None:
-        """Less is in it; a negative amount is given back. Ask for the level first."""
-        if self._level is not None:
-            self._level -= amount
-
-
-class Window:
-    """What was spent, and what is reserved, within one day or month; a later one begins at zero."""
-
-    __slots__ = ("number", "reserved", "spent")
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.spent = 0
-        self.reserved = 0
-
-    def begin(self, number: int) -> None:
-        """The day or month is this one now; the clock set back begins nothing anew."""
-        if number > self.number:
-            self.number, self.spent, self.reserved = number, 0, 0
-
-    def settle(self, number: int, reserved: int, spent: int) -> None:
-        """What was reserved in a window was spent in it, whichever it is by now."""
-        if number == self.number:
-            self.reserved -= reserved
-            self.spent += spent
 
 
 class Account:
@@ -105,34 +52,55 @@ class Account:
     def reserve(
         self, key: str, id: str, limits: Limits, estimate: Estimate, now: float
     ) -> Reservation | Refusal:
-        """Takes all that the estimate says, or nothing."""
-        self.roll(now)
-        refusal = self.refusal(limits, estimate, now)
-        if refusal is not None:
-            return refusal
-        balance = self.balance_nano(limits)
-        asked = 0
-        if limits.requests_per_minute is not None:
-            self.requests.take(1)
-        if limits.tokens_per_minute is not None:
+        """Takes all that the estimate says, or nothing. On the way of each request: one look at each limit."""
+        if now >= self._next_day_at:
+            self.roll(now)
+        per_minute, most_tokens = limits.requests_per_minute, limits.tokens_per_minute
+        left, tokens_left, asked = 0.0, 0.0, 0
+        if per_minute is not None:
+            left = self.requests.level(per_minute, now) - 1
+        if most_tokens is not None:
             # Never more than a full bucket: what is larger waits for one, and settles as a debt.
-            asked = min(estimate.tokens, limits.tokens_per_minute)
-            self.tokens.take(asked)
+            asked = estimate.tokens
+            if asked > most_tokens:  # noqa: PLR1730 - as in `Bucket.level`
+                asked = most_tokens
+            tokens_left = self.tokens.level(most_tokens, now) - asked
+        nano, day, month, carbon = estimate.nano, self.day, self.month, self.carbon
+        if (
+            left < 0
+            or tokens_left < 0
+            or (
+                limits.max_streams is not None
+                and estimate.is_stream
+                and self.streams >= limits.max_streams
+            )
+            or (
+                limits.money
+                and (
+                    day.passes(limits.daily_nano, nano)
+                    or month.passes(limits.monthly_nano, nano)
+                )
+            )
+            or (
+                limits.daily_carbon_ug is not None
+                and carbon.passes(limits.daily_carbon_ug, estimate.carbon_ug)
+            )
+        ):
+            refusal = self.refusal(limits, estimate, now)
+            assert refusal is not None, "one of the limits was seen to be passed"
+            return refusal
+        if per_minute is not None:
+            self.requests.set(left)
+        if most_tokens is not None:
+            self.tokens.set(tokens_left)
+        balance = self.balance_nano(limits) if limits.money else None
         self.streams += estimate.is_stream
-        day, month = self.day, self.month
-        day.reserved += estimate.nano
-        month.reserved += estimate.nano
-        self.carbon.reserved += estimate.carbon_ug
+        day.reserved += nano
+        month.reserved += nano
+        carbon.reserved += estimate.carbon_ug
+        rates = Rates(per_minute, left, most_tokens, tokens_left)
         reservation = self.open[id] = Reservation(
-            id,
-            key,
-            estimate,
-            asked,
-            day.number,
-            month.number,
-            now,
-            self.rates(limits, now),
-            balance,
+            id, key, estimate, asked, day.number, month.number, now, rates, balance
         )
         return reservation
 
@@ -149,9 +117,15 @@ class Account:
             self.requests.take(-1)
             actual = _NOTHING
         self.tokens.take(actual.tokens - reservation.tokens)
-        self.day.settle(reservation.day, estimate.nano, actual.nano)
-        self.month.settle(reservation.month, estimate.nano, actual.nano)
-        self.carbon.settle(reservation.day, estimate.carbon_ug, actual.carbon_ug)
+        day, month, carbon = self.day, self.month, self.carbon
+        if reservation.day == day.number:
+            day.reserved -= estimate.nano
+            day.spent += actual.nano
+            carbon.reserved -= estimate.carbon_ug
+            carbon.spent += actual.carbon_ug
+        if reservation.month == month.number:
+            month.reserved -= estimate.nano
+            month.spent += actual.nano
 
     def lapse(self, before: float) -> int:
         """Gives up reservations made before then, whose owner is gone; how many.
@@ -213,14 +187,7 @@ class Account:
             left = self.requests.level(per_minute, now)
         if tokens is not None:
             tokens_left = self.tokens.level(tokens, now)
-        return Rates(
-            per_minute,
-            int(left) if left > 0 else 0,
-            (per_minute - left) * MINUTE_S / per_minute if per_minute else 0.0,
-            tokens,
-            int(tokens_left) if tokens_left > 0 else 0,
-            (tokens - tokens_left) * MINUTE_S / tokens if tokens else 0.0,
-        )
+        return Rates(per_minute, left, tokens, tokens_left)
 
     def refusal(self, limits: Limits, estimate: Estimate, now: float) -> Refusal | None:
         """The first limit that the request would pass; those that are over soonest come first."""
@@ -253,11 +220,7 @@ class Account:
             limit, window = limits.monthly_nano, self.month
         else:
             limit, window = limits.daily_carbon_ug, self.carbon
-        if limit is None:
-            return None
-        taken = window.spent + window.reserved
-        # A request that costs nothing passes, but not once there is nothing left.
-        if taken + asked <= limit and (taken < limit or not taken):
+        if limit is None or not window.passes(limit, asked):
             return None
         return self._refused(
             limits, now, option, limit, window.spent, window.reserved, asked

@@ -82,6 +82,7 @@ def nano(value: float) -> int:
 
 def money(amount_nano: int) -> str:
     """An amount as people write it: `0.00042`, without zeros at the end and never with an exponent."""
-    sign, amount = ("-", -amount_nano) if amount_nano < 0 else ("", amount_nano)
-    whole, rest = divmod(amount, NANO)
-    return f"{sign}{whole}.{rest:09d}".rstrip("0").rstrip(".")
+    if amount_nano < 0:
+        return "-" + money(-amount_nano)
+    text = f"{amount_nano:010d}"
+    return f"{text[:-9]}.{text[-9:]}".rstrip("0").rstrip(".")

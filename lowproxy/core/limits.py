@@ -19,9 +19,11 @@ class Limits:
     monthly_nano: int | None = None
     daily_carbon_ug: int | None = None
 
-    @property
-    def money(self) -> bool:
-        """Whether what a request costs has to be known before it is made."""
+    # Whether what a request costs has to be known before it is made.
+    money: bool = attrs.field(init=False, repr=False, eq=False)
+
+    @money.default
+    def _money(self) -> bool:
         return self.daily_nano is not None or self.monthly_nano is not None
 
 
@@ -43,14 +45,12 @@ class Actual(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """What is left of the limits per minute, and seconds until all of it is back; None: no limit."""
+    """What is left of the limits per minute; None: no limit. Below zero it is a debt."""
 
     requests_limit: int | None
-    requests_left: int
-    requests_reset_s: float
+    requests_left: float
     tokens_limit: int | None
-    tokens_left: int
-    tokens_reset_s: float
+    tokens_left: float
 
 
 @attrs.define

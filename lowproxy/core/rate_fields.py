@@ -1,22 +1,26 @@
 """`x-ratelimit-*`: what is left of a key's rates, under OpenAI's names and in its way of writing."""
 
 from lowproxy.core.limits import Rates
+from lowproxy.core.meters import MINUTE_S
 
 
 def rate_fields(rates: Rates) -> list[tuple[str, str]]:
     """`x-ratelimit-*` of the limits that the key has."""
+    most, left, most_tokens, tokens_left = rates
     fields = []
-    if rates.requests_limit is not None:
-        fields += [
-            ("x-ratelimit-limit-requests", str(rates.requests_limit)),
-            ("x-ratelimit-remaining-requests", str(rates.requests_left)),
-            ("x-ratelimit-reset-requests", _span(rates.requests_reset_s)),
+    if most is not None:
+        fields = [
+            ("x-ratelimit-limit-requests", str(most)),
+            ("x-ratelimit-remaining-requests", str(int(left) if left > 0 else 0)),
+            ("x-ratelimit-reset-requests", _span((most - left) * MINUTE_S / most)),
         ]
-    if rates.tokens_limit is not None:
+    if most_tokens is not None:
+        seconds = (most_tokens - tokens_left) * MINUTE_S / most_tokens
+        here = int(tokens_left) if tokens_left > 0 else 0
         fields += [
-            ("x-ratelimit-limit-tokens", str(rates.tokens_limit)),
-            ("x-ratelimit-remaining-tokens", str(rates.tokens_left)),
-            ("x-ratelimit-reset-tokens", _span(rates.tokens_reset_s)),
+            ("x-ratelimit-limit-tokens", str(most_tokens)),
+            ("x-ratelimit-remaining-tokens", str(here)),
+            ("x-ratelimit-reset-tokens", _span(seconds)),
         ]
     return fields
 
@@ -24,7 +28,7 @@ def rate_fields(rates: Rates) -> list[tuple[str, str]]:
 def _span(seconds: float) -> str:
     """A duration as OpenAI writes it: `120ms`, `8.64s`, `6m0s`."""
     if seconds < 1:
-        return f"{int(seconds * 1000 + 0.999)}ms"
+        return "%dms" % (seconds * 1000 + 0.999)  # noqa: UP031 - half the time of an f-string of an int
     if seconds < 60:
         return f"{seconds:.2f}".rstrip("0").rstrip(".") + "s"
     minutes, rest = divmod(int(seconds + 0.999), 60)

@@ -87,6 +87,8 @@ class Memo:
 
     def __init__(self) -> None:
         self._known: dict[_Asked, _Kept] = {}
+        # The most that requests of some size may take of the candidates of a decision.
+        self.bounds: dict[Any, Any] = {}
 
     def find(self, asked: "_Asked") -> "_Kept | None":
         """What was decided, if with the same readings; the caller sees to that."""

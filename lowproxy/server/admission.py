@@ -27,8 +27,11 @@ from lowproxy.errors import (
 )
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
+from lowproxy.store.limiter import MemoryLimiter
 
 UG_PER_G = 1_000_000
+# Estimates remembered for one pool: more questions than callers ask again.
+MOST_BOUNDS = 1024
 _RATES = {
     "requests_per_minute": "requests a minute",
     "tokens_per_minute": "tokens a minute",
@@ -48,12 +51,12 @@ async def admit(
     assert key is not None, "the door lets nobody in without a key"
     limits = key.limits
     assert limits is not None, "a key without limits is not counted"
-    estimate, countable = _estimate(parts, key, limits, chat, decision.candidates)
-    if len(countable) < len(decision.candidates):
-        decision = attrs.evolve(decision, candidates=countable)
-    taken = await parts.limiter.reserve(
-        key, exchange.generation_id, estimate, exchange.created_at
-    )
+    estimate, decision = _bounded(parts, key, limits, chat, decision)
+    limiter, id, now = parts.limiter, exchange.generation_id, exchange.created_at
+    if type(limiter) is MemoryLimiter:
+        taken = limiter.take(key, id, estimate, now)
+    else:
+        taken = await limiter.reserve(key, id, estimate, now)
     exchange.rates = taken.rates
     if isinstance(taken, Refusal):
         raise _refused(key, taken, parts.config.billing.currency)
@@ -71,13 +74,17 @@ def settle(parts: Parts, exchange: Exchange, reservation: Reservation) -> None:
 def cost_fields(exchange: Exchange) -> list[tuple[str, str]]:
     """What the answer cost, and what is left of the key's budget then; of a unary answer."""
     cost_nano, held = exchange.cost_nano, exchange.reservation
-    fields = []
-    if cost_nano is not None:
-        fields.append(("X-LowRouter-Cost", money(cost_nano)))
-        if held is not None and held.balance_nano is not None:
-            left = held.balance_nano - cost_nano
-            fields.append(("X-Credit-Balance", money(left)))
+    if cost_nano is None:
+        return []
+    fields = [("X-LowRouter-Cost", money(cost_nano))]
+    if held is not None and held.balance_nano is not None:
+        fields.append(balance_field(held.balance_nano - cost_nano))
     return fields
+
+
+def balance_field(left_nano: int) -> tuple[str, str]:
+    """What is left of the key's budget."""
+    return "X-Credit-Balance", money(left_nano)
 
 
 def _actual(exchange: Exchange, reservation: Reservation) -> Actual | None:
@@ -102,24 +109,64 @@ def _micrograms(impact: EcoImpact | None) -> int:
     return 0 if impact is None else int(impact.carbon_g * UG_PER_G) + 1
 
 
+def _bounded(
+    parts: Parts,
+    key: ApiKey,
+    limits: Limits,
+    chat: ChatRequest,
+    decision: RouteDecision,
+) -> tuple[Estimate, RouteDecision]:
+    """The estimate, and the decision less what cannot be counted; remembered with the decision.
+
+    Sizes are rounded up to one of eight steps in each doubling, so that there are few of them.
+    """
+    size = len(chat.body)
+    step = max(0, size.bit_length() - 4)
+    size = ((size >> step) + 1) << step
+    asked = (
+        id(decision),
+        size,
+        chat.max_tokens,
+        chat.choices,
+        chat.has_media,
+        chat.stream,
+        limits.money,
+        limits.daily_carbon_ug is None,
+    )
+    bounds = parts.memo.bounds
+    known = bounds.get(asked)
+    if known is not None:
+        return known[1], known[2]
+    estimate, countable = _estimate(parts, key, limits, chat, size, decision.candidates)
+    less = decision
+    if len(countable) < len(decision.candidates):
+        less = attrs.evolve(decision, candidates=countable)
+    if len(bounds) >= MOST_BOUNDS:
+        bounds.clear()
+    # The decision is kept, too: as long as it is, its id is nobody else's.
+    bounds[asked] = decision, estimate, less
+    return estimate, less
+
+
 def _estimate(
     parts: Parts,
     key: ApiKey,
     limits: Limits,
     chat: ChatRequest,
+    size: int,
     candidates: tuple[Candidate, ...],
 ) -> tuple[Estimate, tuple[Candidate, ...]]:
     """The most that any of the candidates may take, and those of them for which it is known."""
     money, carbon = limits.money, limits.daily_carbon_ug is not None
     if not money and not carbon:
-        prompt, completion = _tokens(chat, candidates[0].model)
-        asked = (prompt or len(chat.body)) + (completion or 0)
+        prompt, completion = _tokens(chat, size, candidates[0].model)
+        asked = (prompt or size) + (completion or 0)
         return Estimate(asked, 0, 0, chat.stream), candidates
     tokens = nano = grams = 0
     countable, why = [], LowproxyError("no candidates")
     for candidate in candidates:
         model = candidate.model
-        prompt, completion = _tokens(chat, model)
+        prompt, completion = _tokens(chat, size, model)
         if prompt is None or completion is None:
             why = _boundless(key, model, prompt)
             continue
@@ -141,14 +188,16 @@ def _estimate(
     return Estimate(tokens, nano, grams, chat.stream), tuple(countable)
 
 
-def _tokens(chat: ChatRequest, model: Model) -> tuple[int | None, int | None]:
+def _tokens(
+    chat: ChatRequest, size: int, model: Model
+) -> tuple[int | None, int | None]:
     """The most tokens of prompt and completion; None where nothing bounds them."""
     context = model.context_length
-    prompt: int | None = len(chat.body)
+    prompt: int | None = size
     if chat.has_media:
         prompt = context
     elif context is not None:
-        prompt = min(len(chat.body), context)
+        prompt = min(size, context)
     each = model.max_output_tokens or context
     asked = chat.max_tokens
     if asked is not None and asked > 0:

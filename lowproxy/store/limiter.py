@@ -42,6 +42,12 @@ class MemoryLimiter:
         self, key: ApiKey, id: str, estimate: Estimate, now: float
     ) -> Reservation | Refusal:
         """Takes what the estimate says, or says which limit forbids it."""
+        return self.take(key, id, estimate, now)
+
+    def take(
+        self, key: ApiKey, id: str, estimate: Estimate, now: float
+    ) -> Reservation | Refusal:
+        """`reserve`, at once."""
         limits = key.limits
         assert limits is not None, "a key without limits is not counted"
         account = self._accounts.get(key.name)
@@ -56,7 +62,7 @@ class MemoryLimiter:
         self, reservation: Reservation, actual: Actual | None, now: float
     ) -> None:
         """What the request took."""
-        self.account(reservation.key).settle(reservation, actual)
+        self._accounts[reservation.key].settle(reservation, actual)
 
     async def spending(self, key: ApiKey, now: float) -> Spending | None:
         """What a key has used since the process began, and what the books told it then."""
