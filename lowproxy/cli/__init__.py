@@ -11,6 +11,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
+from typing import cast
 
 from lowproxy import __version__
 from lowproxy.errors import ConfigError
@@ -68,7 +70,22 @@ def _parser(named: str | None) -> argparse.ArgumentParser:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name == named:
+            if name == "serve":
+                _import_structlog_alone()
             module = importlib.import_module(f"lowproxy.cli.{name}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser
+
+
+def _import_structlog_alone() -> None:
+    """Imports structlog without rich, which it takes where there is one, for tracebacks in colour.
+
+    None is ever printed here, and a server would hold 3 MB for it and start a tenth later.
+    """
+    if "structlog" not in sys.modules and "rich" not in sys.modules:
+        sys.modules["rich"] = cast("ModuleType", None)  # as if not installed
+        try:
+            importlib.import_module("structlog")
+        finally:
+            del sys.modules["rich"]

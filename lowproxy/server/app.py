@@ -136,6 +136,7 @@ async def running(
         )
         stack.push_async_callback(stop, live, server, api)
         reloader = Reloader(live, sources, tls)
+        live.parts.life.starting = False
         yield Gateway(live, reloader, api.listen, admin)
 
 

@@ -124,6 +124,8 @@ async def _running(*work: Any) -> AsyncIterator[None]:
 
 def not_ready(parts: Parts) -> str | None:
     """Why requests should go elsewhere, or None."""
+    if parts.life.starting:
+        return "starting"
     if parts.life.stopping:
         return "draining"
     return None if parts.pool.by_model else "no model can be served"

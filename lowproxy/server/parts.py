@@ -35,6 +35,7 @@ class Pick(Protocol):
 class Life:
     """Where the gateway is on its way from start to end. One for all configurations."""
 
+    starting: bool = True  # not every port is open yet
     stopping: bool = False  # not ready any more; every answer is its connection's last
     cutting: bool = False  # what is still running is being ended, by us
     hurry: bool = False  # somebody is waiting for the end: no pause, no lingering

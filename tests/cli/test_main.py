@@ -144,3 +144,16 @@ def test_the_module_is_the_program():
     done = run("--version")
 
     assert (done.returncode, done.stdout) == (0, f"lowproxy {lowproxy.__version__}\n")
+
+
+def test_a_server_does_not_load_what_it_never_uses():
+    """rich, which structlog would take where it is installed for the terminal of `chat`, costs memory."""
+    code = (
+        "import sys, lowproxy.cli\n"
+        "try: lowproxy.cli.main(['serve', '--help'])\n"
+        "except SystemExit: pass\n"
+        "assert 'structlog' in sys.modules\n"
+        "assert not [name for name in sys.modules if name.split('.')[0] == 'rich']\n"
+        "import rich.console\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
