@@ -59,7 +59,8 @@ def summary(config: Config, catalogue: Catalogue) -> Iterator[str]:
     yield f"admin          {config.server.admin_listen}"
     need_s = needed_s(config)
     yield f"stop           {'may take for ever' if need_s is None else f'at most {need_s:g} s'}"
-    yield f"keys           {', '.join(map(_key, config.keys)) or 'none: one is made at start'}"
+    none = "those of the store" if config.store.named else "none: one is made at start"
+    yield f"keys           {', '.join(map(_key, config.keys)) or none}"
     if catalogue.demo:
         catalogue = catalogue.demo_rows("http://127.0.0.1")
         yield "providers      no provider key in the environment: the embedded demo"

@@ -83,7 +83,7 @@ def _new(args: argparse.Namespace) -> None:
         raise KeyTableError("; ".join(problems))
     key = make_key(secrets.token_urlsafe(32))
     config = None if not args.store and not _may_store(args) else _config(args)
-    if config is None or not (args.store or _is_named(config)):
+    if config is None or not (args.store or config.store.named):
         _print_row(args.name, key, fields)
         return
     if any(each.name == args.name for each in config.keys):
@@ -171,11 +171,6 @@ def _may_store(args: argparse.Namespace) -> bool:
 
 def _config(args: argparse.Namespace) -> Config:
     return open_config(args.config, os.environ)[0]
-
-
-def _is_named(config: Config) -> bool:
-    """Whether the configuration names a store: the default one depends on who asks."""
-    return bool(config.store.enabled and (config.store.url or config.store.url_env))
 
 
 @contextmanager

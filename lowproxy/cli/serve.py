@@ -101,7 +101,7 @@ def _read(args: argparse.Namespace, made: str) -> tuple[Config, Catalogue]:
     if args.reuse_port:
         server = attrs.evolve(config.server, reuse_port=True)
         config = attrs.evolve(config, server=server)
-    if not config.keys:
+    if not config.keys and not config.store.named:
         keys = (ApiKey(name=_MADE, hash=hash_key(made)),)
         config = attrs.evolve(config, keys=keys)
     return config, catalogue
@@ -157,8 +157,10 @@ def banner(gateway: Gateway, made: str | None) -> str:
             f"  key:       {made}  (made now, shown once, gone when this process ends)"
         )
     else:
-        names = ", ".join(k.name for k in gateway.parts.config.keys)
-        lines.append(f"  keys:      {names}")
+        known = gateway.parts.keys
+        names = ", ".join(key.name for key in (*known.configured, *known.stored))
+        none = "none yet; `lowproxy keys new NAME` puts one into the store"
+        lines.append(f"  keys:      {names or none}")
     lines += [
         "",
         "Try it:",

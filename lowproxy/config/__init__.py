@@ -188,7 +188,9 @@ def read(
     key_rows: tuple[KeyRow, ...] = rows.pop("keys", ())
     keys = _keys(key_rows, environ, problems)
     if not any(problem.startswith(("keys", "server", ENV_KEY)) for problem in problems):
-        problems += _exposed(server, key_rows, keys, environ)
+        problems += _exposed(
+            server, key_rows, keys, environ, rows.get("store", Store())
+        )
     grid: Grid = rows.pop("grid", Grid())
     feeds, wrong = read_feeds(grid.sources, environ, folder)
     problems += wrong
@@ -292,13 +294,14 @@ def _exposed(
     rows: tuple[KeyRow, ...],
     keys: tuple[ApiKey, ...],
     environ: Mapping[str, str],
+    store: Store,
 ) -> list[str]:
     """What forbids listening where other machines can reach us."""
     if server.listen.loopback:
         return []
     reach = f"other machines can reach {server.listen}"
-    if not keys:
-        right = f"a [[keys]] row (`lowproxy keys new NAME`) or {ENV_KEY} to be set"
+    if not keys and not store.named:  # a store has keys, or lets nobody in
+        right = f"a [[keys]] row (`lowproxy keys new NAME`), {ENV_KEY} to be set, or store.url"
         return [f"server.listen: {reach}, and there is no key; needs {right}"]
     named = {f"keys[{i}].key_env": r.key_env for i, r in enumerate(rows) if r.key_env}
     if ENV_KEY in {key.name for key in keys}:

@@ -216,6 +216,11 @@ class Store:
     # About 200 000 records; what comes when it is full is lost, and counted.
     spill_max_bytes: Count = 256 * 1024 * 1024
 
+    @property
+    def named(self) -> bool:
+        """Whether the configuration says which: the default one depends on who asks."""
+        return self.enabled and bool(self.url or self.url_env)
+
 
 @attrs.frozen
 class Shared:

@@ -301,3 +301,14 @@ def test_no_secret_is_in_a_loaded_configuration(file):
     path = file("[[keys]]\nname = 'x'\nkey_env = 'K'")
 
     assert LONG not in repr(config.load(path, {"K": LONG, ENV_KEY: "sk-other"}))
+
+
+def test_a_named_store_may_have_all_the_keys(tmp_path):
+    """Beyond loopback, without a key of its own: the store has keys, or nobody is let in."""
+    path = tmp_path / "lowproxy.toml"
+    text = '[server]\nlisten = "0.0.0.0:8080"\n'
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"or store\.url"):
+        config.load(path, {})
+    path.write_text(text + f'[store]\nurl = "sqlite://{tmp_path}/books.db"')
+    assert config.load(path, {}).keys == ()
