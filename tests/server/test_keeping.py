@@ -5,6 +5,7 @@ import pytest
 from lowproxy.errors import ConfigError
 from lowproxy.store import ledger_books as books
 from lowproxy.store.connecting import connect, open_migrated
+from lowproxy.store.ledger_spill import Spill
 from tests.fakes import Answer, openai_chunk, sse
 from tests.gateway import CHAT, MODEL, ask, asking, gateway_over
 
@@ -101,3 +102,38 @@ async def test_a_store_of_a_newer_program_is_refused(tmp_path, upstream):
     with pytest.raises(ConfigError, match="store: .*version 99"):
         async with gateway_over(tmp_path, upstream):
             pass
+
+
+async def test_no_word_and_no_secret_is_kept(tmp_path, upstream, log_text):
+    """Prompt, answer, caller's name for a user, both keys: in no table, spill file, log line or metric."""
+    said = {"content": "answer-canary-7741", "role": "assistant"}
+    upstream.script = [
+        Answer.of(
+            {
+                "id": "id-canary-7741",
+                "object": "chat.completion",
+                "model": "upstream-small",
+                "choices": [{"index": 0, "message": said, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 9, "completion_tokens": 3},
+            }
+        ),
+        Answer.of({"error": {"message": "error-canary-7741"}}, 400),
+        Answer.stream(sse(openai_chunk("stream-canary-7741"), done=False), cut=True),
+    ]
+    asked = ask(user="user-canary-7741", metadata={"a": "meta-canary-7741"})
+    asked["messages"] = [{"role": "user", "content": "prompt-canary-7741"}]
+    async with gateway_over(tmp_path, upstream) as gateway:
+        assert (await gateway.chat(asked)).status == 200
+        assert (await gateway.chat(asked)).status == 400
+        await gateway.chat({**asked, "stream": True})
+        await gateway.chat(b'{"body-canary-7741')
+        assert gateway.parts.ledger is not None
+        rows_ = [gateway.parts.ledger._rows.of(each) for each in gateway.books.records]
+        Spill(tmp_path / "state" / "aside", 10**6).append(rows_)
+        metrics = (await gateway.admin("/metrics")).body
+
+    kept = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    assert {path.name for path in kept} >= {"ledger.db", "ledger.spill.jsonl"}
+    for text in (*(path.read_bytes() for path in kept), metrics, log_text().encode()):
+        assert b"canary" not in text
+    assert len(rows(tmp_path)) == 4
