@@ -3,7 +3,7 @@
 Made only while somebody looks. Names and numbers, never text of a request; a key appears by its name.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -18,6 +18,10 @@ from lowproxy.tally import is_failure, token_time_ms
 
 # How many of the last requests are listed one by one.
 SHOWN = 25
+# Of how many the saving is summed: each asks its decision, which is made from memory where it can be.
+WEIGHED = 100
+# Of a decision's candidates and rejections so many are told.
+_LINES = 6
 
 
 def snapshot(parts: Parts, reason: str | None, now: float) -> bytes:
@@ -35,6 +39,7 @@ def snapshot(parts: Parts, reason: str | None, now: float) -> bytes:
             "lag_ms": round(metrics.loop_lag_s.last * 1000, 2),
             "history": list(metrics.tally.history),
             "totals": _totals(parts),
+            "saved": saved(recent[-WEIGHED:]),
             "window": {"requests": len(recent), **_times(recent)},
             "providers": _providers(parts, recent),
             "upstreams": _upstreams(parts),
@@ -149,7 +154,7 @@ def _grid(parts: Parts, now: float) -> list[dict[str, Any]]:
 
 
 def _request(record: UsageRecord) -> dict[str, Any]:
-    usage, impact = record.usage, record.impact
+    usage, impact, told = record.usage, record.impact, _told(record)
     return {
         "id": record.generation_id,
         "at": record.completed_at,
@@ -170,6 +175,8 @@ def _request(record: UsageRecord) -> dict[str, Any]:
         "zone": impact.grid.zone if impact else None,
         "accuracy": impact.accuracy if impact else None,
         "attempts": record.attempts,
+        "saved_g": told.get("saved_g"),
+        "trace": trace_lines(told),
         "cost": None if record.cost_nano is None else record.cost_nano / 1e9,
         "currency": record.currency,
     }
@@ -177,3 +184,52 @@ def _request(record: UsageRecord) -> dict[str, Any]:
 
 def _ms(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
+
+
+def saved(records: Sequence[UsageRecord]) -> dict[str, Any] | None:
+    """Grams less than the cheapest route was expected to take, of those where both are known.
+
+    Of a handful of requests, expected beforehand: not a part of the totals. None where nothing is known.
+    """
+    known = [
+        (told["saved_g"], told["default"]["carbon_g"])
+        for record in records
+        if "saved_g" in (told := _told(record))
+    ]
+    if not known:
+        return None
+    grams, default_g = (sum(each) for each in zip(*known, strict=True))
+    return {"g": six(grams), "default_g": six(default_g), "requests": len(known)}
+
+
+def trace_lines(told: Mapping[str, Any]) -> list[str]:
+    """A decision's trace in a few sentences: the choice, what it was chosen from, and who was not eligible."""
+    lines = []
+    if "choice" in told:
+        choice, default = told["choice"], told["default"]
+        lines.append(f"chosen: {choice['candidate']}, {choice['reason']}")
+        if default["candidate"] != choice["candidate"]:
+            lines.append(f"by the price alone it were {default['candidate']}")
+    for row in told.get("candidates", ())[:_LINES]:
+        terms = [
+            f"{row[name]:.3g} {unit}"
+            for name, unit in (
+                ("carbon_g", "g"),
+                ("latency_s", "s"),
+                ("price", row["currency"]),
+            )
+            if row[name] is not None
+        ]
+        lines.append(f"{row['candidate']} ({row['zone']}): {', '.join(terms)}")
+    rejected = told.get("rejected", ())
+    lines += [
+        f"not {row['candidate']}: {row['rule']}, {row['reason']}"
+        for row in rejected[:_LINES]
+    ]
+    if len(rejected) > _LINES:
+        lines.append(f"nor {len(rejected) - _LINES} others")
+    return lines
+
+
+def _told(record: UsageRecord) -> Mapping[str, Any]:
+    return {} if record.trace is None else record.trace()

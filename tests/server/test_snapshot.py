@@ -3,11 +3,13 @@
 import json
 import time
 
+import attrs
 import pytest
 
-from lowproxy.server.snapshot import SHOWN, percentiles, snapshot
+from lowproxy.server.snapshot import SHOWN, percentiles, saved, snapshot, trace_lines
 from tests.fakes import Answer
-from tests.gateway import KEY, MODEL, ask, asking, provider_key
+from tests.gateway import KEY, MODEL, Place, ask, asking, provider_key
+from tests.test_metrics import RECORD
 
 
 def taken(gateway, reason=None):
@@ -81,3 +83,41 @@ async def test_it_is_bounded_and_tells_no_words(serve, upstream):
 def test_percentiles(values, found):
     """Of what is known; none of nothing."""
     assert percentiles(values) == found
+
+
+async def test_each_request_tells_how_it_was_routed(serve, upstream, other):
+    """The choice with its reason, the candidates' grams, and what the cheapest would have taken."""
+    dirty = Place(upstream, zone="PL", provider="p1")
+    clean = Place(other, zone="FR", provider="p2")
+    gateway = await serve(dirty, clean)
+    await gateway.chat(ask(route={"prefer_low_carbon": True}))
+    await gateway.chat(ask(route={"provider": "p1"}))
+    pinned, free = taken(gateway)["requests"]
+    assert free["trace"][0].startswith("chosen: p2-eu-west/")
+    assert "by the price alone it were p1-eu-west/acme/small" in free["trace"]
+    assert free["saved_g"] > 0
+    assert any(line.startswith("not p2-eu-west/") for line in pinned["trace"])
+    summed = taken(gateway)["saved"]
+    assert summed["requests"] == 2
+    assert summed["g"] == pytest.approx(free["saved_g"] + pinned["saved_g"])
+
+
+def test_what_is_not_known_is_not_saved():
+    """A request without a decision, or with unknown grams, is left out; of none there is no sum."""
+    unknown = attrs.evolve(RECORD, trace=lambda: {"choice": {}, "default": {}})
+    assert saved([RECORD, unknown]) is None
+    less = {"saved_g": -2.0, "default": {"carbon_g": 1.0}}
+    assert saved([RECORD, attrs.evolve(RECORD, trace=lambda: less)]) == {
+        "g": -2.0,
+        "default_g": 1.0,
+        "requests": 1,
+    }
+
+
+def test_a_long_trace_is_cut():
+    """A pool of hundreds is not read line by line."""
+    row = {"candidate": "x", "rule": "r", "reason": "because"}
+    lines = trace_lines({"rejected": [row] * 100})
+    assert lines[0] == "not x: r, because"
+    assert lines[-1] == "nor 94 others"
+    assert trace_lines({}) == []
