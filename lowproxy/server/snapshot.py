@@ -175,7 +175,7 @@ def _request(record: UsageRecord) -> dict[str, Any]:
         "zone": impact.grid.zone if impact else None,
         "accuracy": impact.accuracy if impact else None,
         "attempts": record.attempts,
-        "saved_g": told.get("saved_g"),
+        "saved_g": saved_by(record, told),
         "trace": trace_lines(told),
         "cost": None if record.cost_nano is None else record.cost_nano / 1e9,
         "currency": record.currency,
@@ -187,19 +187,30 @@ def _ms(value: float | None) -> float | None:
 
 
 def saved(records: Sequence[UsageRecord]) -> dict[str, Any] | None:
-    """Grams less than the cheapest route was expected to take, of those where both are known.
-
-    Of a handful of requests, expected beforehand: not a part of the totals. None where nothing is known.
-    """
+    """Grams less than by the cheapest routes, of those requests where it is known; None where of none."""
     known = [
-        (told["saved_g"], told["default"]["carbon_g"])
+        (saved_g, record.impact.carbon_g)
         for record in records
-        if "saved_g" in (told := _told(record))
+        if record.impact and (saved_g := saved_by(record, _told(record))) is not None
     ]
     if not known:
         return None
-    grams, default_g = (sum(each) for each in zip(*known, strict=True))
-    return {"g": six(grams), "default_g": six(default_g), "requests": len(known)}
+    saved_g, took_g = (sum(each) for each in zip(*known, strict=True))
+    return {"g": six(saved_g), "took_g": six(took_g), "requests": len(known)}
+
+
+def saved_by(record: UsageRecord, told: Mapping[str, Any]) -> float | None:
+    """Grams less than the same answer would have taken by the route of the least expected price.
+
+    What it took, times the ratio of what the two were expected to take: a decision expects answers of a usual
+    length, and the ratio holds for short ones too.
+    """
+    expected = {row["candidate"]: row["carbon_g"] for row in told.get("candidates", ())}
+    used_g = expected.get(told.get("answered"))
+    default_g = told["default"]["carbon_g"] if "default" in told else None
+    if record.impact is None or not used_g or default_g is None:
+        return None
+    return six(record.impact.carbon_g * (default_g / used_g - 1))
 
 
 def trace_lines(told: Mapping[str, Any]) -> list[str]:

@@ -2,11 +2,20 @@
 
 import json
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import attrs
 import pytest
 
-from lowproxy.server.snapshot import SHOWN, percentiles, saved, snapshot, trace_lines
+from lowproxy.server.snapshot import (
+    SHOWN,
+    percentiles,
+    saved,
+    saved_by,
+    snapshot,
+    trace_lines,
+)
 from tests.fakes import Answer
 from tests.gateway import KEY, MODEL, Place, ask, asking, provider_key
 from tests.test_metrics import RECORD
@@ -100,18 +109,46 @@ async def test_each_request_tells_how_it_was_routed(serve, upstream, other):
     summed = taken(gateway)["saved"]
     assert summed["requests"] == 2
     assert summed["g"] == pytest.approx(free["saved_g"] + pinned["saved_g"])
+    assert summed["took_g"] == pytest.approx(free["g"] + pinned["g"])
 
 
-def test_what_is_not_known_is_not_saved():
-    """A request without a decision, or with unknown grams, is left out; of none there is no sum."""
-    unknown = attrs.evolve(RECORD, trace=lambda: {"choice": {}, "default": {}})
-    assert saved([RECORD, unknown]) is None
-    less = {"saved_g": -2.0, "default": {"carbon_g": 1.0}}
-    assert saved([RECORD, attrs.evolve(RECORD, trace=lambda: less)]) == {
-        "g": -2.0,
-        "default_g": 1.0,
-        "requests": 1,
+def test_what_is_saved_is_of_the_answer_that_was_given():
+    """By the ratio that was expected: a short answer saves little, whatever was expected of it."""
+    impact: Any = SimpleNamespace(carbon_g=0.5)
+    told = {
+        "answered": "clean",
+        "candidates": [
+            {"candidate": "clean", "carbon_g": 10.0},
+            {"candidate": "cheap", "carbon_g": 40.0},
+        ],
+        "default": {"candidate": "cheap", "carbon_g": 40.0},
     }
+    record = attrs.evolve(RECORD, impact=impact, trace=lambda: told)
+    assert saved_by(record, told) == 1.5
+    assert saved([RECORD, record]) == {"g": 1.5, "took_g": 0.5, "requests": 1}
+    dirtier = {**told, "default": {"candidate": "x", "carbon_g": 5.0}}
+    assert saved_by(record, dirtier) == -0.25
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"candidates": [{"candidate": "a", "carbon_g": 1.0}], "answered": "a"},
+        {"default": {"carbon_g": 1.0}, "candidates": []},
+        {
+            "default": {"carbon_g": None},
+            "candidates": [{"candidate": "a", "carbon_g": 1.0}],
+            "answered": "a",
+        },
+    ],
+)
+def test_what_is_not_known_is_not_saved(told):
+    """Without a decision or with unknown grams nothing is said."""
+    impact: Any = SimpleNamespace(carbon_g=0.5)
+    record = attrs.evolve(RECORD, impact=impact, trace=lambda: told)
+    assert saved_by(record, told) is None
+    assert saved([record]) is None
 
 
 def test_a_long_trace_is_cut():
