@@ -13,6 +13,9 @@ A day like the one before leaves the price where it is: what is spent now is wha
 an argument, in seconds of any clock that never goes back. A request costs a few additions.
 """
 
+from collections.abc import Sequence
+from typing import Self
+
 import attrs
 
 DAY_S = 86_400.0
@@ -54,6 +57,32 @@ class CarbonBudget:
         self._held = 0.0  # the sum of all steps
         self._debt = 0.0
         self._at = now
+
+    @classmethod
+    def resumed(
+        cls,
+        g_per_day: float,
+        now: float,
+        most_price: float,
+        hourly_g: Sequence[float],
+    ) -> Self:
+        """One that knows the grams of the hours before `now`, the oldest first."""
+        hour_s = DAY_S / 24
+        begin = now - len(hourly_g) * hour_s
+        budget = cls(g_per_day, begin, most_price)
+        for n, grams in enumerate(hourly_g):
+            for step in range(int(hour_s / STEP_S)):
+                at = begin + n * hour_s + (step + 0.5) * STEP_S
+                budget.observe(grams * STEP_S / hour_s, at)
+        budget.observe(0.0, now)
+        return budget
+
+    def edited(self, g_per_day: float, most_price: float) -> "CarbonBudget":
+        """The same use under another limit."""
+        other = CarbonBudget(g_per_day, self._at, most_price)
+        other._steps, other._held = list(self._steps), self._held
+        other._debt = min(self._debt, SLACK * g_per_day)
+        return other
 
     def observe(self, grams: float, now: float) -> None:
         """An answer took `grams`; 0 lets time pass."""

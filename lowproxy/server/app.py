@@ -20,6 +20,7 @@ from lowproxy.server.admin import admin_app
 from lowproxy.server.aftermath import Aftermath
 from lowproxy.server.aiohttp_server import PublicServer
 from lowproxy.server.carbon import carbon_budgets
+from lowproxy.server.counting import hourly_carbon_g
 from lowproxy.server.direct import DirectServer
 from lowproxy.server.door import make_door
 from lowproxy.server.keeping import running_ledger
@@ -112,7 +113,9 @@ async def running(
             ledger=ledger,
             limiter=limiter,
             telemetry=telemetry,
-            carbon=carbon_budgets(config, sources.metrics),
+            carbon=carbon_budgets(
+                config, sources.metrics, await hourly_carbon_g(config)
+            ),
         )
         live = Live(parts, catalogue)
         sources.metrics.hooks.before = partial(_write_all, live)

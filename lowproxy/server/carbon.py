@@ -1,7 +1,7 @@
 """Carbon budgets of a running gateway: whose there are, what is asked of them, what they are told."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from lowproxy.config import CarbonBudgetRow, Config
 from lowproxy.core.access import ApiKey
@@ -15,19 +15,33 @@ GATEWAY = "gateway"
 class CarbonBudgets:
     """The gateway's own, and one for each key with `daily_carbon_g`, which steers before its limit refuses.
 
-    A process begins with nothing spent. Keys' limits themselves are `core.account`'s.
+    `hourly_g` is what the gateway took in the hours before, the oldest first; keys' own begin with nothing.
+    Keys' limits themselves are `core.account`'s.
     """
 
-    def __init__(self, row: CarbonBudgetRow, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        row: CarbonBudgetRow,
+        clock: Callable[[], float],
+        hourly_g: Sequence[float] = (),
+    ) -> None:
         self._most_price = row.most_price
         self._hard = row.mode == "hard"
         self._clock = clock
         self._gateway = (
-            CarbonBudget(row.g_per_day, clock(), row.most_price)
+            CarbonBudget.resumed(row.g_per_day, clock(), row.most_price, hourly_g)
             if row.g_per_day is not None
             else None
         )
         self._keys: dict[str, CarbonBudget] = {}
+
+    def edited(self, row: CarbonBudgetRow) -> "CarbonBudgets":
+        """The same use under the configuration as it is now."""
+        other = CarbonBudgets(row, self._clock)
+        if self._gateway is not None and row.g_per_day is not None:
+            other._gateway = self._gateway.edited(row.g_per_day, row.most_price)
+        other._keys = self._keys
+        return other
 
     def admit(self, key: ApiKey, now: float) -> float:
         """The price of a gram for this key's request; O(1).
@@ -75,12 +89,23 @@ class CarbonBudgets:
             yield f"key:{name}", own.spent_g(now), own.price(now)
 
 
-def carbon_budgets(config: Config, metrics: Metrics) -> CarbonBudgets | None:
-    """None where nobody has a budget: then a request pays one test for it."""
+def carbon_budgets(
+    config: Config,
+    metrics: Metrics,
+    hourly_g: Sequence[float] = (),
+    before: CarbonBudgets | None = None,
+) -> CarbonBudgets | None:
+    """None where nobody has a budget: then a request pays one test for it.
+
+    `before`: those that a reload replaces.
+    """
     limits = [key.limits for key in config.keys if key.limits is not None]
     is_limited = any(each.daily_carbon_ug is not None for each in limits)
     if config.carbon_budget.g_per_day is None and not is_limited:
         return None
-    budgets = CarbonBudgets(config.carbon_budget, time.monotonic)
+    if before is not None:
+        budgets = before.edited(config.carbon_budget)
+    else:
+        budgets = CarbonBudgets(config.carbon_budget, time.monotonic, hourly_g)
     metrics.hooks.carbon = budgets.readings
     return budgets

@@ -10,11 +10,12 @@ from lowproxy.core.account import DAY_S, month_begin
 from lowproxy.core.limits import Actual
 from lowproxy.store.connecting import open_migrated
 from lowproxy.store.database import StoreError
-from lowproxy.store.ledger_books import spent
+from lowproxy.store.ledger_books import carbon_g, spent
 from lowproxy.store.limiter import MemoryLimiter
 
 log = structlog.get_logger("lowproxy.counting")
 
+HOUR_S = 3600.0
 Spent = dict[str, tuple[int, int]]  # by key: nano-units, micrograms
 
 
@@ -34,6 +35,28 @@ async def make_limiter(config: Config) -> MemoryLimiter:
         today = Actual(0, *day.get(name, (0, 0)))
         limiter.account(name).charge(now, today, Actual(0, nano, carbon_ug))
     return limiter
+
+
+async def hourly_carbon_g(config: Config) -> list[float]:
+    """Grams of the last 24 hours, the oldest first; nothing where no budget needs them or nobody knows."""
+    place, now = config.places.store, time.time()
+    if place is None or config.carbon_budget.g_per_day is None:
+        return []
+    url, timeout_s = place.reveal(), config.store.timeout_s
+    try:
+        return await asyncio.to_thread(_hourly, url, timeout_s, now)
+    except StoreError as exc:
+        log.warning("counting.anew", reason=str(exc))
+        return []
+
+
+def _hourly(url: str, timeout_s: float, now: float) -> list[float]:
+    database = open_migrated(url, timeout_s)
+    try:
+        begins = [now - hours * HOUR_S for hours in range(24, 0, -1)]
+        return [carbon_g(database, begin, begin + HOUR_S) for begin in begins]
+    finally:
+        database.close()
 
 
 def _spent(url: str, timeout_s: float, now: float) -> tuple[Spent, Spent]:

@@ -76,8 +76,8 @@ class Reloader:
         new = attrs.evolve(old, **made)
         new.keys.use(old.keys.version, old.keys.stored)
         if old.carbon is None or config.carbon_budget != old.config.carbon_budget:
-            # What was spent is counted by a budget, so one that has not changed stays.
-            new.carbon = carbon_budgets(config, sources.metrics)
+            # What was spent goes over to a budget that has changed.
+            new.carbon = carbon_budgets(config, sources.metrics, before=old.carbon)
         # From here on nothing waits: the next request finds all of it.
         self._live.parts, self._live.catalogue = new, catalogue
         new.health.use(config.health.limits)

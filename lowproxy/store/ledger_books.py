@@ -101,6 +101,15 @@ def prune(database: Database, before: float) -> int:
         )
 
 
+def carbon_g(database: Database, since: float, until: float) -> float:
+    """Grams of the requests that began in an interval; those whose grams are not known count as none."""
+    ((grams,),) = database.query(
+        "SELECT sum(carbon_g) FROM requests WHERE created_at >= ? AND created_at < ?",
+        (since, until),
+    )
+    return float(grams or 0.0)
+
+
 def spent(database: Database, since: float) -> dict[str, tuple[int, int]]:
     """By key, what requests since then cost: nano-units of money, micrograms of carbon."""
     rows = database.query(

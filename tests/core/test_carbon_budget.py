@@ -138,3 +138,29 @@ def test_a_budget_that_is_not_needed_costs_nothing():
             if day > 1:
                 assert budget.price(now) < MOST_PRICE / 10_000
     assert budget.spent_g(now) < 100
+
+
+# --- across restarts and edits ---------------------------------------------------------------
+
+
+@given(st.lists(st.floats(0, 20), min_size=1, max_size=24))
+def test_a_budget_resumes_with_the_hours_before(hourly_g):
+    """They count, they leave the window in their turn, and the price stays in its bounds."""
+    budget = CarbonBudget.resumed(100, START, MOST_PRICE, hourly_g)
+    assert budget.spent_g(START) == pytest.approx(sum(hourly_g), abs=20 / 12)
+    assert 0 <= budget.price(START) <= MOST_PRICE
+    later = START + DAY_S - (len(hourly_g) - 1) * 3600 + STEP_S
+    assert budget.spent_g(later) <= sum(hourly_g[1:]) + 1e-6
+    assert budget.spent_g(START + DAY_S + STEP_S) == pytest.approx(0, abs=1e-9)
+
+
+def test_an_edit_changes_the_limit_and_keeps_the_use():
+    """Wider: there is room again; narrower: what is spent is spent."""
+    budget = CarbonBudget(10, START)
+    budget.observe(12, START)
+    assert budget.exceeded(START) is not None
+    wider = budget.edited(1000, MOST_PRICE)
+    assert wider.exceeded(START) is None
+    assert wider.spent_g(START) == 12
+    assert wider.price(START) < budget.price(START)
+    assert wider.edited(11, MOST_PRICE).exceeded(START) is not None

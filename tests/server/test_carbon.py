@@ -113,3 +113,30 @@ def test_hard_is_hard_at_the_limit_itself():
     budgets.took(key, 1.0, now())
     with pytest.raises(BudgetSpentError, match="2 g of CO2 equivalent in 24 hours"):
         budgets.admit(key, now())
+
+
+def test_an_edit_keeps_what_was_spent():
+    """Also where the budget goes and comes back, as far as it was counted."""
+    now = Clock()
+    budgets = CarbonBudgets(
+        CarbonBudgetRow(g_per_day=2.0, mode="hard"), now, [1.0, 2.0]
+    )
+    key = ApiKey(name="a", hash="")
+    with pytest.raises(BudgetSpentError, match="3 g"):
+        budgets.admit(key, now())
+    wider = budgets.edited(CarbonBudgetRow(g_per_day=4.0, mode="hard"))
+    wider.admit(key, now())
+    wider.took(key, 1.01, now())
+    with pytest.raises(BudgetSpentError, match="4 g"):
+        wider.admit(key, now())
+
+
+async def test_a_restart_does_not_give_the_budget_back(serve, upstream, tmp_path):
+    """What the books say of the last 24 hours is spent already."""
+    store = f'[store]\nurl = "sqlite:///{tmp_path}/books.db"\n'
+    first = await serve(upstream, extra=store)
+    await first.chat()
+    await first.books.record()
+    first.parts.ledger.close()
+    second = await serve(upstream, extra=store + HARD)
+    assert (await second.chat()).status == 402

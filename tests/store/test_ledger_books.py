@@ -71,6 +71,17 @@ def test_the_oldest_are_deleted_in_batches(ready):
     assert len(list(books.stream(ready, 0, NOON * 2))) == 10
 
 
+def test_the_grams_of_an_interval(ready):
+    """Of requests that began in it; unknown grams count as none, nobody as nothing."""
+    books.put(ready, rows(range(4)))
+    books.put(ready, rows([4], impact=None))
+    each = books.carbon_g(ready, NOON, NOON + 1)
+
+    assert each > 0
+    assert books.carbon_g(ready, NOON + 1, NOON + 5) == pytest.approx(3 * each)
+    assert books.carbon_g(ready, 0, NOON) == 0.0
+
+
 def test_what_keys_have_spent(ready):
     """Money to the nano-unit, carbon to the microgram, from a moment on."""
     books.put(ready, rows(range(10)))
