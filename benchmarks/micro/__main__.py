@@ -20,6 +20,7 @@ import uvloop
 
 from benchmarks.load import machine
 from benchmarks.load.proxies import CALLER_KEY, UPSTREAM_KEY, Place, lowproxy_config
+from benchmarks.micro.decisions import decisions
 from benchmarks.micro.stages import UNIT_BODY, stages
 from benchmarks.micro.table import stage_table
 from lowproxy.catalogue import open_config
@@ -46,7 +47,7 @@ def measured(parts: Parts) -> dict[str, Any]:
     """Every stage's time; the unit is taken before, in between and after, and the least holds."""
     unit = [best_ns(lambda: orjson.loads(UNIT_BODY))]
     rows = []
-    for stage in stages(parts):
+    for stage in [*stages(parts), *decisions()]:
         ns = best_ns(stage.call) / stage.times
         rows.append({"name": stage.name, "per": stage.per, "ns": round(ns, 1)})
         unit.append(best_ns(lambda: orjson.loads(UNIT_BODY), repeats=2))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import attrs
@@ -52,8 +51,6 @@ class RouteDecision:
     models: tuple[str, ...] = ()  # ids of what was asked for
     ties: int = 1  # among how many equals the first was drawn
     stayed: bool = False  # the first is where the conversation was
-    # What `routing_trace` has worked out of it: many requests share a decision.
-    told: dict[str, Any] = attrs.field(factory=dict, init=False, repr=False, eq=False)
 
     @property
     def chosen(self) -> Candidate:
@@ -63,6 +60,11 @@ class RouteDecision:
     def find(self, candidate_id: str) -> Candidate:
         """The candidate of that id, which is among them."""
         return next(c for c in self.candidates if c.id == candidate_id)
+
+    @cached_property
+    def told(self) -> dict[str, Any]:
+        """What `routing_trace` has worked out of it: many requests share a decision."""
+        return {}
 
     @cached_property
     def rejections(self) -> tuple[Rejection, ...]:
@@ -112,7 +114,6 @@ class _Kept(NamedTuple):
     draws: tuple[RouteDecision, ...]
 
 
-_REGION = attrgetter("region")
 _NOBODY: frozenset[str] = frozenset()
 _UNMEASURED: Mapping[str, float] = {}
 
@@ -251,7 +252,9 @@ def ordered(
         return list(accepted), 1, False
     weights, carbon_price = world.scale.weights, world.carbon_price
     found = scores(accepted, world.size, weights, world.latencies, carbon_price)
-    classes = _classes(accepted, world)
+    gap = world.pool.gaps and _GAP.get(world.scale.leading, 0)
+    unknown = any(c.gaps & gap for c in accepted) if gap else False
+    classes = _classes(accepted, world) if unknown or _is_steered(world) else None
     if classes is None:
         order = sorted(range(count), key=found.__getitem__)
     else:
@@ -281,17 +284,25 @@ _GAP = {"carbon": NO_GRAMS, "price": NO_PRICE}
 _Class = tuple[bool, int, bool, float, bool]
 
 
-def _classes(accepted: Sequence[Candidate], world: World) -> list[_Class] | None:
-    """What comes before the score, least first; None where nothing does.
+def _is_steered(world: World) -> bool:
+    """Whether anything but the score orders the candidates: in most decisions nothing does."""
+    wishes = world.wishes
+    return bool(
+        world.resting
+        or world.scale.sort
+        or wishes.order
+        or wishes.max_latency_s is not None
+    )
+
+
+def _classes(accepted: Sequence[Candidate], world: World) -> list[_Class]:
+    """What comes before the score, least first.
 
     Healthy before resting, the caller's order of providers, those within the preferred latency, the term
     to sort by (within one percent of the best is as good), those who know the term that weighs most.
     """
-    wishes, scale, resting = world.wishes, world.scale, world.resting
-    gap = _GAP.get(scale.leading, 0) & world.pool.gaps
-    steered = resting or scale.sort or wishes.order or wishes.max_latency_s is not None
-    if not steered and not (gap and any(c.gaps & gap for c in accepted)):
-        return None
+    wishes, resting = world.wishes, world.resting
+    gap = _GAP.get(world.scale.leading, 0)
     order = wishes.order
     places = {name: place for place, name in reversed(list(enumerate(order)))}
     slow = _too_slow(accepted, world)
@@ -359,7 +370,12 @@ def _settled(
         eligible = sorted(eligible, key=lambda c: c.id in resting)
     if not wishes.allow_fallbacks:
         eligible = eligible[:1]
-    elif wishes.region is None and wishes.zone is None and world.key.region is None:
+    elif (
+        wishes.region is None
+        and wishes.zone is None
+        and world.key.region is None
+        and len(world.pool.places) > 1
+    ):
         eligible = _same_region_first(eligible, resting, other=wishes.fallback)
     candidates, leading = tuple(eligible), world.scale.leading
     return RouteDecision(candidates, None, leading, world, models, ties, stayed)
@@ -368,11 +384,9 @@ def _settled(
 def _same_region_first(
     eligible: list[Candidate], resting: frozenset[str], *, other: bool
 ) -> list[Candidate]:
-    if len(set(map(_REGION, eligible))) == 1:
-        return eligible
     home = eligible[0].region
     near = [c for c in eligible if c.region == home]
-    if not other:
+    if not other or len(near) == len(eligible):
         return near
     if resting:
         return sorted(eligible, key=lambda c: (c.id in resting, c.region != home))

@@ -229,6 +229,9 @@ def context(question: Question) -> Check | None:
     if not question.is_pseudo:
         return None
     least = question.world.prompt_bytes // BYTES_PER_TOKEN
+    shortest = question.world.pool.least_context
+    if shortest is None or least <= shortest:
+        return None  # it fits wherever a pseudo-model may go
 
     def check(candidate: Candidate) -> str | None:
         length = candidate.model.context_length

@@ -12,7 +12,7 @@ behind all who know theirs.
 from collections.abc import Mapping, Sequence
 from math import isnan
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.expected import Line, line
@@ -89,15 +89,22 @@ def scores(
     else:
         lines = [line(c.grams, c.prices, answer) for c in candidates]
     found = _products(lines, float(prompt), weights, carbon_price)
-    if isnan(sum(found)):
+    if isnan(sum(found)):  # somebody has a gap
         found = _products(_filled(lines), float(prompt), weights, carbon_price)
     slow = weights.latency
-    if slow and latencies and (waits := waits_s(candidates, latencies)):
+    if not (slow and latencies):
+        return found
+    get: Any = latencies.get
+    try:
         return [
-            each * (wait + LEAST_S) ** slow
-            for each, wait in zip(found, waits, strict=True)
+            each * (get(c.id) + LEAST_S) ** slow
+            for each, c in zip(found, candidates, strict=True)
         ]
-    return found
+    except TypeError:  # somebody was not measured
+        waits = waits_s(candidates, latencies) or [1.0] * len(found)
+    return [
+        each * (wait + LEAST_S) ** slow for each, wait in zip(found, waits, strict=True)
+    ]
 
 
 def _products(

@@ -29,7 +29,8 @@ CANDIDATE = Candidate(MODEL, ENDPOINT, 1.0, zone="FR")
 
 def world(chat=CHAT, key=KEY, policy=None, candidate=CANDIDATE, prompt=100, answer=100):
     """What a decision about one candidate is made in."""
-    pool = Pool({candidate.model.id: (candidate,)}, policy=policy or Policy())
+    offered = {candidate.model.id: (candidate,)}
+    pool = Pool(offered, tuple(offered), policy=policy or Policy())
     wishes, size = chat.preferences, (prompt, answer)
     return World(
         pool,
@@ -202,6 +203,8 @@ def test_an_unknown_context_length_excludes_nobody():
     check = RULES["context"](Question("lowrouter/auto", world(chat)))
     assert check is not None
     assert check(open_ended) is None
+    alone = world(chat, candidate=open_ended)
+    assert RULES["context"](Question("lowrouter/auto", alone)) is None
 
 
 def test_every_rule_is_documented_and_listed():
