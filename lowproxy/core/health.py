@@ -4,7 +4,7 @@ No probes: they would cost tokens. Everything is kept per candidate id (endpoint
 fades within minutes. Time is an argument, in seconds on any one clock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lowproxy.core.breaker import Breaker, Limits
 from lowproxy.core.rotation import REFUSED, Credential, Rest, Rotation
@@ -28,6 +28,8 @@ class Health:
         self.limits = limits or Limits()
         # Whose breaker is open, or who has a credential at rest.
         self.troubled: dict[str, Vitals] = {}
+        # Told of every rest that an upstream named the time of: other gateways want to know.
+        self.tell: Callable[[Candidate, Credential, float, str], None] | None = None
         self._known: dict[str, Vitals] = {}
         self._resting = _NOBODY
         self._resting_ends = float("-inf")
@@ -108,6 +110,8 @@ class Health:
         self._rotation(vitals, candidate).rest(credential, rest)
         vitals.end_trial(began)
         self._changed(candidate.id, vitals, now)
+        if is_floor and self.tell is not None:
+            self.tell(candidate, credential, until - now, reason)
 
     def abandoned(self, candidate_id: str, began: float, now: float) -> None:
         """The caller left before anything was known."""

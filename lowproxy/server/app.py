@@ -31,7 +31,7 @@ from lowproxy.server.parser import WHY_NOT
 from lowproxy.server.parts import Life, Live, Parts
 from lowproxy.server.pulse import running_pulse
 from lowproxy.server.reload import Reloader
-from lowproxy.server.sharing import running_limiter
+from lowproxy.server.sharing import running_limiter, share_rests
 from lowproxy.server.stored_keys import running_stored_keys
 from lowproxy.server.wire import Handler, Server
 from lowproxy.telemetry import running_telemetry
@@ -118,6 +118,7 @@ async def running(
             ),
         )
         live = Live(parts, catalogue)
+        share_rests(limiter, live)
         sources.metrics.hooks.before = partial(_write_all, live)
         stack.callback(_write_all, live)
         stack.push_async_callback(aftermath.close)

@@ -3,16 +3,21 @@
 import asyncio
 import importlib.util
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from lowproxy.config import Config
+from lowproxy.core.health import Health
+from lowproxy.core.rotation import Credential
+from lowproxy.core.upstreams import Candidate
 from lowproxy.errors import ConfigError
 from lowproxy.metrics import Metrics
 from lowproxy.server.counting import make_limiter
+from lowproxy.server.parts import Live
 from lowproxy.store.limiter import Limiter
 from lowproxy.store.shared import running_shared
 from lowproxy.store.shared_limiter import SharedLimiter
+from lowproxy.store.shared_rests import SharedRests
 
 
 @asynccontextmanager
@@ -41,3 +46,48 @@ async def running_limiter(config: Config, metrics: Metrics) -> AsyncIterator[Lim
         await begin()
         await asyncio.sleep(0)
         yield limiter
+
+
+def share_rests(limiter: Limiter, live: Live) -> None:
+    """What an upstream asks one gateway to wait, all of them wait; nothing where none are shared."""
+    if not isinstance(limiter, SharedLimiter):
+        return
+    health = live.parts.health
+
+    def use(candidate_id: str, position: int, rest_s: float, reason: str) -> None:
+        for candidates in live.parts.pool.by_model.values():
+            for candidate in candidates:
+                if candidate.id == candidate_id:
+                    _rest(health, candidate, position, rest_s, reason, tell)
+                    return
+
+    rests = SharedRests(limiter.shared, use, time.time)
+
+    def tell(
+        candidate: Candidate, credential: Credential, rest_s: float, reason: str
+    ) -> None:
+        held = candidate.endpoint.provider.credentials or (None,)
+        if credential in held:
+            rests.tell(candidate.id, held.index(credential), rest_s, reason)
+
+    health.tell = tell
+
+
+def _rest(
+    health: Health,
+    candidate: Candidate,
+    position: int,
+    rest_s: float,
+    reason: str,
+    tell: Callable[[Candidate, Credential, float, str], None],
+) -> None:
+    """As if the upstream had said it here; the others know already."""
+    held: tuple[Credential, ...] = candidate.endpoint.provider.credentials or (None,)
+    if position >= len(held):
+        return  # of another configuration
+    now = time.monotonic()
+    health.tell = None
+    try:
+        health.rest(candidate, held[position], now, now, reason, rest_s)
+    finally:
+        health.tell = tell

@@ -30,7 +30,7 @@ class SharedLimiter:
     def __init__(
         self, shared: Shared, *, fails_open: bool, local: MemoryLimiter | None = None
     ) -> None:
-        self._shared, self._fails_open = shared, fails_open
+        self.shared, self._fails_open = shared, fails_open
         self._local = local or MemoryLimiter()
         self._locally: set[str] = set()  # reservations that only we know of
         self._known: dict[str, list[str]] = {}  # accounts as they were last
@@ -42,7 +42,7 @@ class SharedLimiter:
             spent = account.spending(now)
             sums = (spent.day_nano, spent.day_carbon_ug, spent.month_nano)
             day = int(now // DAY_S)
-            self._shared.post(BEGIN, self._names(name), (day, month_of(day), *sums))
+            self.shared.post(BEGIN, self._names(name), (day, month_of(day), *sums))
 
     async def reserve(
         self, key: ApiKey, id: str, estimate: Estimate, now: float
@@ -51,20 +51,20 @@ class SharedLimiter:
         limits = key.limits
         assert limits is not None, "a key without limits is not counted"
         day = int(now // DAY_S)
-        args = (id, self._shared.owner, repr(now), day, month_of(day))
+        args = (id, self.shared.owner, repr(now), day, month_of(day))
         asked = (estimate.tokens, estimate.nano, estimate.carbon_ug)
         try:
-            said = await self._shared.call(
+            said = await self.shared.call(
                 RESERVE,
-                (*self._names(key.name), self._shared.name("alive")),
+                (*self._names(key.name), self.shared.name("alive")),
                 (*args, *_limits(limits), *asked, int(estimate.is_stream)),
             )
         except SharedAwayError as away:
             if away.sent:  # it may have been reserved, and the answer was lost
-                self._shared.post(SETTLE, self._names(key.name), (id, "", 0, 0))
+                self.shared.post(SETTLE, self._names(key.name), (id, "", 0, 0))
             return await self._alone(key, id, estimate, now)
         except asyncio.CancelledError:  # its caller left: the answer finds nobody
-            self._shared.post(SETTLE, self._names(key.name), (id, "", 0, 0))
+            self.shared.post(SETTLE, self._names(key.name), (id, "", 0, 0))
             raise
         taken, tokens, *account = said
         self._known[key.name] = account
@@ -97,19 +97,19 @@ class SharedLimiter:
             if actual is not None:
                 spent = (actual.tokens, actual.nano, actual.carbon_ug)
                 window = (reservation.day, reservation.month)
-                mark = self._shared.name("charged", reservation.id)
-                self._shared.post(CHARGE, (names[0], mark), (*spent, *window))
+                mark = self.shared.name("charged", reservation.id)
+                self.shared.post(CHARGE, (names[0], mark), (*spent, *window))
         elif actual is None:
-            self._shared.post(SETTLE, names, (reservation.id, "", 0, 0))
+            self.shared.post(SETTLE, names, (reservation.id, "", 0, 0))
         else:
             spent = (actual.tokens, actual.nano, actual.carbon_ug)
-            self._shared.post(SETTLE, names, (reservation.id, *spent))
+            self.shared.post(SETTLE, names, (reservation.id, *spent))
 
     async def spending(self, key: ApiKey, now: float) -> Spending | None:
         """As `Limiter`; while nobody answers, what this process knows."""
         day = int(now // DAY_S)
         try:
-            count, *account = await self._shared.call(
+            count, *account = await self.shared.call(
                 LOOK, self._names(key.name), (day, month_of(day))
             )
         except SharedAwayError:
@@ -147,7 +147,7 @@ class SharedLimiter:
             mine.number, mine.spent = theirs.number, theirs.spent
 
     def _names(self, key: str) -> tuple[str, str]:
-        return self._shared.name("key", key), self._shared.name("open", key)
+        return self.shared.name("key", key), self.shared.name("open", key)
 
 
 def loaded(fields: list[str]) -> Account:

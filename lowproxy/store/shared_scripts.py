@@ -184,4 +184,13 @@ return out
 """
 )
 
-SCRIPTS = (RESERVE, SETTLE, CHARGE, BEGIN, LOOK)
+# Who rests until when. KEYS: rests. ARGV: who, until when and why, seconds until then.
+REST = """
+redis.call("HSET", KEYS[1], ARGV[1], ARGV[2])
+if redis.call("TTL", KEYS[1]) < tonumber(ARGV[3]) then
+  redis.call("EXPIRE", KEYS[1], ARGV[3])
+end
+return 1
+"""
+
+SCRIPTS = (RESERVE, SETTLE, CHARGE, BEGIN, LOOK, REST)

@@ -1,10 +1,13 @@
 """Gateways that share a store share their limits; one that is gone stops nobody."""
 
+import asyncio
 import signal
+import time
 
 import pytest
 
 from tests import servers
+from tests.fakes import LIMIT_S, Answer
 from tests.gateway import CHAT, ask, gateway_over
 
 BOB = "lr-sk-bobs-canary-8d1f0c5e7b3a4926112233445566"
@@ -79,3 +82,24 @@ async def test_or_keys_with_limits_are_refused(
 
         assert [await status(running) for _ in range(2)] == [503, 503]
         assert (await running.chat()).status == 200
+
+
+async def test_what_one_is_asked_to_wait_all_wait(
+    tmp_path, upstream, other, redis_server, log_text
+):
+    """A provider that answered one gateway with Retry-After rests in the other, too."""
+    url = f"redis://127.0.0.1:{redis_server.port}/0"
+    extra = f'[shared]\nurl = "{url}"\ntimeout_s = 5\n'
+    async with (
+        gateway_over(tmp_path, upstream, other, extra=extra) as one,
+        gateway_over(tmp_path, upstream, other, extra=extra) as two,
+    ):
+        upstream.script = [Answer.of({}, 429, Retry_After="50")]
+        assert (await one.chat()).status == 200
+        async with asyncio.timeout(LIMIT_S):
+            while not two.parts.health.resting(time.monotonic()):
+                await asyncio.sleep(0.01)
+        asked = len(upstream.seen)
+        assert (await two.chat()).json()["lowrouter"]["provider"] == "p2"
+
+    assert len(upstream.seen) == asked

@@ -46,7 +46,7 @@ async def limiter(server, timeout_s=PATIENT_S, *, fails_open=True):
 async def settled(counting):
     """Waits until all that was posted has been sent."""
     async with asyncio.timeout(LIMIT_S):
-        while counting._shared._posts or counting._shared._calls:
+        while counting.shared._posts or counting.shared._calls:
             await asyncio.sleep(0.001)
     await counting.spending(key(), NOON)  # behind them, in the same line
 
@@ -91,8 +91,8 @@ async def test_a_reservation_whose_process_is_gone_counts_as_spent(redis_server)
     async with limiter(redis_server) as gone, limiter(redis_server) as stays:
         held = await gone.reserve(key(limits), "a", Estimate(1, 80), NOON)
         assert isinstance(held, Reservation)
-        client = gone._shared.client
-        await client.hdel(gone._shared.name("alive"), gone._shared.owner)
+        client = gone.shared.client
+        await client.hdel(gone.shared.name("alive"), gone.shared.owner)
 
         refused = await stays.reserve(key(limits), "b", Estimate(1, 30), NOON + 2)
 
@@ -122,7 +122,7 @@ async def test_an_absent_store_is_passed_over(redis_server):
         finally:
             redis_server.signal(signal.SIGCONT)
         async with asyncio.timeout(LIMIT_S):
-            while not counting._shared.up:
+            while not counting.shared.up:
                 await asyncio.sleep(0.01)
         await settled(counting)
 
