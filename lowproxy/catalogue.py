@@ -12,22 +12,24 @@ from typing import Any
 
 import attrs
 
-from lowproxy.config import Config, ModelRow, did_you_mean, read, read_tables, unheard
+from lowproxy.config import Config, ModelRow, read, read_tables, unheard
 from lowproxy.config.activation import activate
-from lowproxy.config.merging import (
-    MergedModel,
-    MergedProvider,
-    merged_models,
-    merged_providers,
-)
+from lowproxy.config.merging import merged_models, merged_providers
 from lowproxy.config.money import Rate, model_prices, rates
+from lowproxy.config.references import (
+    DEMO_ID,
+    alias_problems,
+    auto_problems,
+    found_twice,
+    key_problems,
+    model_problems,
+)
 from lowproxy.core.aliases import bare_names, served
 from lowproxy.core.cost import NANO, prices
 from lowproxy.core.eco import ModelFacts
 from lowproxy.core.expected import ANSWER_TOKENS
 from lowproxy.core.policy import Policy, Scale
 from lowproxy.core.upstreams import (
-    PSEUDO_MODELS,
     Candidate,
     Endpoint,
     Model,
@@ -39,7 +41,7 @@ from lowproxy.errors import ConfigError
 # What follows model and endpoint in a Candidate: grams and price per 1000 tokens of a typical request at least.
 Weigh = Callable[[Model, Endpoint], tuple[Any, ...]]
 
-DEMO = Provider(id="demo")
+DEMO = Provider(id=DEMO_ID)
 # Where the demo pretends to be: region and grid zone.
 DEMO_REGIONS = (
     ("eu-west", "FR"),
@@ -114,9 +116,12 @@ def load(config: Config, environ: Mapping[str, str]) -> Catalogue:
     ]
     active = [each for each in activations if each.endpoints]
     problems = [problem for each in activations for problem in each.problems]
-    problems += _twice([each.id for a in active for each in a.endpoints])
-    problems += _model_problems(models, providers)
-    problems += _name_problems(config, models, providers)
+    problems += found_twice([each.id for a in active for each in a.endpoints])
+    problems += model_problems(models.values(), providers)
+    ids = {merged.row.id for merged in models.values()}
+    problems += auto_problems(config.auto.models, ids)
+    problems += alias_problems(config.aliases, ids)
+    problems += key_problems(config.keys, providers)
     if not active and not problems and not config.catalogue.enabled:
         right = "needs a [[providers]] row, or catalogue.enabled = true"
         problems.append(f"providers: none, and the built-in catalogue is off; {right}")
@@ -266,69 +271,3 @@ def _demo_models(rows: Sequence[ModelRow], currency: str) -> tuple[Model, ...]:
         )
         for model in models.values()
     )
-
-
-# --- what does not fit together ----------------------------------------------------------
-
-
-def _twice(ids: Sequence[str]) -> list[str]:
-    """Endpoint ids name candidates in traces and in health, so they must differ."""
-    return [
-        f"providers: found the endpoint id {name!r} twice, needs another"
-        for name in dict.fromkeys(ids)
-        if ids.count(name) > 1
-    ]
-
-
-def _model_problems(
-    models: Mapping[Any, MergedModel], providers: Mapping[str, MergedProvider]
-) -> list[str]:
-    problems = []
-    for merged in models.values():
-        row, path = merged.row, merged.path
-        if path is None:
-            continue
-        if row.served_by is None:
-            problems.append(f"{path}.provider: missing, and the id names none")
-        elif row.served_by not in providers:
-            near = did_you_mean(row.served_by, providers)
-            problems.append(
-                f"{path}.provider: no such provider {row.served_by!r}{near}"
-            )
-        total, active = row.total_params_b, row.active_params_b
-        if active and not total:
-            problems.append(f"{path}.total_params_b: missing beside active_params_b")
-        elif active and total and active > total:
-            right = f"no more than total_params_b ({total:g})"
-            problems.append(f"{path}.active_params_b: found {active:g}, needs {right}")
-    return problems
-
-
-def _name_problems(
-    config: Config,
-    models: Mapping[Any, MergedModel],
-    providers: Mapping[str, MergedProvider],
-) -> list[str]:
-    """Names in `auto`, in `aliases` and in keys that nothing answers to."""
-    ids = {merged.row.id for merged in models.values()}
-    problems = [
-        f"auto.models[{i}]: no such model {name!r}{did_you_mean(name, ids)}"
-        for i, name in enumerate(config.auto.models)
-        if name not in ids
-    ]
-    for alias, targets in config.aliases.items():
-        if alias in ids:
-            problems.append(f"aliases.{alias}: is a model's id, needs another name")
-        problems += [
-            f"aliases.{alias}: no such model {name!r}{did_you_mean(name, ids)}"
-            for name in targets
-            if name not in ids and name not in PSEUDO_MODELS
-        ]
-    problems += [
-        f"keys[{i}].providers[{j}]: no such provider {name!r}"
-        f"{did_you_mean(name, providers)}"
-        for i, key in enumerate(config.keys)
-        for j, name in enumerate(key.providers)
-        if name not in providers and name != DEMO.id
-    ]
-    return problems
