@@ -26,11 +26,12 @@ from lowproxy.core.routing import decide
 from lowproxy.core.tail import TailRewriter
 from lowproxy.core.usage import Usage
 from lowproxy.providers import DIALECTS
-from lowproxy.server.admission import admit, balance_field, settle
+from lowproxy.server.admission import admit_here, balance_field, settle
 from lowproxy.server.books import write_down
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
 from lowproxy.server.proxy import annotation
+from lowproxy.store.limiter import MemoryLimiter
 
 EVENT = CHUNK % (CONTENT % (7, b"x" * 24))
 LAST = b"".join((CHUNK % FINISH, CHUNK % USAGE, b"data: [DONE]\n\n"))
@@ -107,19 +108,18 @@ def stages(parts: Parts) -> list[Stage]:
 
     limited = Exchange.begin("POST")
     limited.key = attrs.evolve(key, name="limited", limits=LIMITS)
-    limited.usage, limited.cost_nano, limited.attempts = usage, 27_000, [None]
+    limited.usage, limited.cost_nano = usage, 27_000
+
+    limiter = MemoryLimiter()
+    parts.limiter = limiter
 
     def limits() -> list[tuple[str, str]]:
         """All that a key with limits costs a request beside one without."""
-        try:
-            admit(parts, limited, small, decision).send(None)
-        except StopIteration:
-            pass
-        told = [
-            *rate_fields(limited.rates),
-            balance_field(limited.reservation.balance_nano),
-        ]
-        settle(parts, limited, limited.reservation)
+        admit_here(parts, limiter, limited, small, decision)
+        held = limited.reservation
+        assert held is not None and held.balance_nano is not None, "it has a budget"
+        told = [*rate_fields(held.rates), balance_field(held.balance_nano - 27_000)]
+        settle(parts, limited, held)
         return told
 
     return [

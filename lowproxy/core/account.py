@@ -98,7 +98,7 @@ class Account:
         day.reserved += nano
         month.reserved += nano
         carbon.reserved += estimate.carbon_ug
-        rates = Rates(per_minute, left, most_tokens, tokens_left)
+        rates = (per_minute, left, most_tokens, tokens_left)
         reservation = self.open[id] = Reservation(
             id, key, estimate, asked, day.number, month.number, now, rates, balance
         )
@@ -187,7 +187,7 @@ class Account:
             left = self.requests.level(per_minute, now)
         if tokens is not None:
             tokens_left = self.tokens.level(tokens, now)
-        return Rates(per_minute, left, tokens, tokens_left)
+        return per_minute, left, tokens, tokens_left
 
     def refusal(self, limits: Limits, estimate: Estimate, now: float) -> Refusal | None:
         """The first limit that the request would pass; those that are over soonest come first."""

@@ -44,13 +44,9 @@ class Actual(NamedTuple):
     carbon_ug: int = 0
 
 
-class Rates(NamedTuple):
-    """What is left of the limits per minute; None: no limit. Below zero it is a debt."""
-
-    requests_limit: int | None
-    requests_left: float
-    tokens_limit: int | None
-    tokens_left: float
+# What is left of the limits per minute: limit and rest of requests, limit and rest of tokens. None: no limit;
+# a rest below zero is a debt. A plain tuple, since it is made for each request of a key with limits.
+Rates = tuple[int | None, float, int | None, float]
 
 
 @attrs.define

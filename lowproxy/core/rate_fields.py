@@ -7,21 +7,24 @@ from lowproxy.core.meters import MINUTE_S
 def rate_fields(rates: Rates) -> list[tuple[str, str]]:
     """`x-ratelimit-*` of the limits that the key has."""
     most, left, most_tokens, tokens_left = rates
-    fields = []
+    fields: list[tuple[str, str]] = []
     if most is not None:
+        reset_s = (most - left) * MINUTE_S / most
         fields = [
             ("x-ratelimit-limit-requests", str(most)),
-            ("x-ratelimit-remaining-requests", str(int(left) if left > 0 else 0)),
-            ("x-ratelimit-reset-requests", _span((most - left) * MINUTE_S / most)),
+            ("x-ratelimit-remaining-requests", str(int(left)) if left > 0 else "0"),
+            ("x-ratelimit-reset-requests", _span(reset_s)),
         ]
     if most_tokens is not None:
-        seconds = (most_tokens - tokens_left) * MINUTE_S / most_tokens
-        here = int(tokens_left) if tokens_left > 0 else 0
-        fields += [
+        here, reset_s = (
+            tokens_left,
+            (most_tokens - tokens_left) * MINUTE_S / most_tokens,
+        )
+        fields += (
             ("x-ratelimit-limit-tokens", str(most_tokens)),
-            ("x-ratelimit-remaining-tokens", str(here)),
-            ("x-ratelimit-reset-tokens", _span(seconds)),
-        ]
+            ("x-ratelimit-remaining-tokens", str(int(here)) if here > 0 else "0"),
+            ("x-ratelimit-reset-tokens", _span(reset_s)),
+        )
     return fields
 
 

@@ -43,23 +43,43 @@ _UNSEEN = frozenset({"upstream_timeout", "upstream_cut", "internal_error"})
 async def admit(
     parts: Parts, exchange: Exchange, chat: ChatRequest, decision: RouteDecision
 ) -> RouteDecision:
+    """As `admit_here`, where the count is shared with other processes."""
+    key = exchange.key
+    assert key is not None, "the door lets nobody in without a key"
+    estimate, decision = _bounded(parts, key, chat, decision)
+    id, now = exchange.generation_id, exchange.created_at
+    taken = await parts.limiter.reserve(key, id, estimate, now)
+    return _admitted(parts, exchange, taken, decision)
+
+
+def admit_here(
+    parts: Parts,
+    limiter: MemoryLimiter,
+    exchange: Exchange,
+    chat: ChatRequest,
+    decision: RouteDecision,
+) -> RouteDecision:
     """Reserves for a request of a key with limits; the decision, less candidates that cannot be counted.
 
     Raises RateLimitedError, BudgetSpentError, or what else keeps the request from being counted.
     """
     key = exchange.key
     assert key is not None, "the door lets nobody in without a key"
-    limits = key.limits
-    assert limits is not None, "a key without limits is not counted"
-    estimate, decision = _bounded(parts, key, limits, chat, decision)
-    limiter, id, now = parts.limiter, exchange.generation_id, exchange.created_at
-    if type(limiter) is MemoryLimiter:
-        taken = limiter.take(key, id, estimate, now)
-    else:
-        taken = await limiter.reserve(key, id, estimate, now)
+    estimate, decision = _bounded(parts, key, chat, decision)
+    taken = limiter.take(key, exchange.generation_id, estimate, exchange.created_at)
+    return _admitted(parts, exchange, taken, decision)
+
+
+def _admitted(
+    parts: Parts,
+    exchange: Exchange,
+    taken: Reservation | Refusal,
+    decision: RouteDecision,
+) -> RouteDecision:
     exchange.rates = taken.rates
     if isinstance(taken, Refusal):
-        raise _refused(key, taken, parts.config.billing.currency)
+        assert exchange.key is not None, "a key was refused"
+        raise _refused(exchange.key, taken, parts.config.billing.currency)
     exchange.reservation = taken
     return decision
 
@@ -112,7 +132,6 @@ def _micrograms(impact: EcoImpact | None) -> int:
 def _bounded(
     parts: Parts,
     key: ApiKey,
-    limits: Limits,
     chat: ChatRequest,
     decision: RouteDecision,
 ) -> tuple[Estimate, RouteDecision]:
@@ -120,6 +139,8 @@ def _bounded(
 
     Sizes are rounded up to one of eight steps in each doubling, so that there are few of them.
     """
+    limits = key.limits
+    assert limits is not None, "a key without limits is not counted"
     size = len(chat.body)
     step = max(0, size.bit_length() - 4)
     size = ((size >> step) + 1) << step

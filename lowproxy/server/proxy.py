@@ -19,13 +19,14 @@ from lowproxy.errors import (
     BodyTooLargeError,
     UnsupportedMediaTypeError,
 )
-from lowproxy.server.admission import admit, cost_fields
+from lowproxy.server.admission import admit, admit_here, cost_fields
 from lowproxy.server.choosing import TRACE, choose, wants_trace
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.opening import open_answer, stream_fields
 from lowproxy.server.parts import Parts
 from lowproxy.server.relay import relay
 from lowproxy.server.wire import Reply, Request, send
+from lowproxy.store.limiter import MemoryLimiter
 from lowproxy.transport.dispatch import Whole
 from lowproxy.transport.watch import Watch
 
@@ -55,7 +56,11 @@ async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -
         carbon_price = parts.carbon.admit(exchange.key, exchange.began)
     decision = choose(parts, exchange, chat, carbon_price)
     if exchange.key.limits is not None:
-        decision = await admit(parts, exchange, chat, decision)
+        limiter = parts.limiter
+        if isinstance(limiter, MemoryLimiter):
+            decision = admit_here(parts, limiter, exchange, chat, decision)
+        else:
+            decision = await admit(parts, exchange, chat, decision)
     exchange.decided(decision)
     opened, caller = await open_answer(parts, request, decision, chat, exchange)
     if exchange.conversation is not None and parts.affinity is not None:
