@@ -277,7 +277,7 @@ def checks(asked: str, world: World) -> NamedChecks:
     wishes, key = world.wishes, world.key
     by_request = wishes is not NO_WISHES and wishes != NO_WISHES
     by_key = key.region is not None or key.models or key.providers
-    by_job = asked in PSEUDO_MODELS or wishes.require_parameters
+    by_job = (asked in PSEUDO_MODELS or wishes.require_parameters) and _is_picky(world)
     if not (by_request or by_key or by_job):
         return _NO_CHECKS
     question = Question(asked, world)
@@ -292,6 +292,15 @@ def checks(asked: str, world: World) -> NamedChecks:
         rules.update(_OF_JOB)
     found = [(name, rule(question)) for name, rule in rules.items()]
     return [(name, check) for name, check in found if check is not None]
+
+
+def _is_picky(world: World) -> bool:
+    """Whether the job asks for anything that a candidate may lack."""
+    pool = world.pool
+    if world.needs or pool.policy.min_quality is not None:
+        return True
+    least = pool.least_context
+    return least is not None and world.prompt_bytes // BYTES_PER_TOKEN > least
 
 
 def _pinned(pin: str | None, who: str, pool: Pool) -> Check | None:
