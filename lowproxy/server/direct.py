@@ -6,23 +6,21 @@ and one sweep closes the connections that have been idle for too long.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
-from lowproxy.core.headers import lines
 from lowproxy.core.parsing import dumps
 from lowproxy.errors import BadRequestError, LowproxyError
 from lowproxy.server import wire
-from lowproxy.server.parser import HTTP_1_1, BodyError, MalformedError, make_parser
-from lowproxy.server.wire import REASONS, Fields, Handler, Reply
-from lowproxy.transport.run import Run, current, park
+from lowproxy.server.direct_request import DirectRequest, answer_head
+from lowproxy.server.parser import MalformedError, make_parser
+from lowproxy.server.wire import Handler, Reply
+from lowproxy.transport.run import Run
 from lowproxy.transport.sink import Flow
 
 # How long a caller that was refused may go on sending, so that it reads why.
 _LINGER_S = 10.0
 # A body that has come apart cannot be followed by another request.
 _MALFORMED = BadRequestError("not a well-formed HTTP request")
-_BODY = "the body does not match its length or its content encoding"
 
 
 class DirectServer:
@@ -261,187 +259,3 @@ class DirectConnection(asyncio.Protocol):
                     self.transport.resume_reading()
             else:
                 self.transport.close()
-
-
-class DirectRequest:
-    """One request of a caller."""
-
-    __slots__ = (
-        "_message",
-        "_payload",
-        "connection",
-        "headers",
-        "last",
-        "method",
-        "raw_path",
-        "reading",
-    )
-
-    def __init__(
-        self, connection: DirectConnection, message: Any, payload: Any
-    ) -> None:
-        self.connection = connection
-        self._message = message
-        self._payload = payload
-        self.method: str = message.method
-        self.raw_path: str = message.path
-        self.headers: Mapping[str, str] = message.headers
-        self.reading = False  # the handler waits for more of the body
-        # Whether its answer is the last on the connection.
-        self.last: bool = message.should_close or connection.server.last
-
-    @property
-    def path(self) -> str:
-        """The target's path, decoded."""
-        return str(self._message.url.path)
-
-    @property
-    def query(self) -> Mapping[str, str]:
-        """The target's query, decoded; of a repeated name the first."""
-        return cast("Mapping[str, str]", self._message.url.query)
-
-    @property
-    def content_length(self) -> int | None:
-        """The body's length where the head says it."""
-        length = self.headers.get("Content-Length")
-        return int(length) if length is not None else None
-
-    @property
-    def complete(self) -> bool:
-        """Whether the whole body has come in."""
-        return bool(self._payload.is_eof())
-
-    @property
-    def work(self) -> Run | None:
-        """What answers it."""
-        return self.connection.run
-
-    async def more(self) -> bytes:
-        """The next bytes of the body, decoded; b"" at its end. Raises BadRequestError."""
-        payload = self._payload
-        try:
-            while True:
-                # Looked at first: reading may let the rest of the body in.
-                ended = payload.is_eof()
-                data: bytes = payload.read_nowait()
-                if data or ended:
-                    return data
-                if current() is None:
-                    data = await payload.readany()
-                    return data
-                self.reading = True
-                try:
-                    await park()
-                finally:
-                    self.reading = False
-        except BodyError:
-            raise BadRequestError(_BODY) from None
-
-    def broken(self) -> None:
-        """The rest of the body cannot be read."""
-        self._payload.set_exception(BodyError(_BODY))
-
-    def say_continue(self) -> None:
-        """Answers `Expect: 100-continue`."""
-        transport = self.connection.transport
-        expects = self.headers.get("Expect", "").lower() == "100-continue"
-        if expects and transport is not None:
-            transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def reply(
-        self, status: int, fields: Fields, body: bytes, kind: str, *, close: bool
-    ) -> Reply:
-        """Writes a whole answer."""
-        connection = self.connection
-        stay = not (close or self.last or connection.closing)
-        transport = connection.transport
-        if transport is not None:
-            text = (
-                f"{_opening(status, stay)}Content-Type: {kind}\r\n"
-                f"Content-Length: {len(body)}\r\n{lines(fields)}\r\n"
-            )
-            first = text.encode("utf-8", "surrogateescape")
-            transport.write(first if self.method == "HEAD" else first + body)
-        return Reply(status, keep_alive=stay)
-
-    def stream(self, status: int, fields: Fields) -> "DirectStream":
-        """Begins a streamed answer."""
-        # HTTP/1.0 has no chunks: the end of the connection is the end of the answer.
-        chunked = self._message.version >= HTTP_1_1
-        stay = chunked and not (self.last or self.connection.closing)
-        framing = [("Transfer-Encoding", "chunked")] if chunked else []
-        first = answer_head(status, [*fields, *framing], stay=stay)
-        return DirectStream(
-            self.connection, Reply(status, keep_alive=stay), first, chunked=chunked
-        )
-
-
-class DirectStream:
-    """The caller's side of a stream: chunk framing, the head in one write with the first bytes."""
-
-    __slots__ = ("_chunked", "_connection", "_head", "_reply", "_transport", "started")
-
-    def __init__(
-        self, connection: DirectConnection, reply: Reply, first: bytes, *, chunked: bool
-    ) -> None:
-        self._connection = connection
-        self._transport = connection.transport
-        self._chunked = chunked
-        self._reply = reply
-        self._head = first
-        self.started = False
-
-    def attach(self, flow: Flow | None) -> None:
-        """Who is paused while the caller does not keep up; None: nobody any more."""
-        self._connection.flow = flow
-        if flow is not None and self._connection.writing_paused:
-            flow.pause()
-
-    def write(self, data: bytes) -> None:
-        """Sends bytes of the body, the head before them if it is still here."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return  # the caller has gone; its handler is about to be told
-        if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        if not self.started:
-            self.started = True
-            data = self._head + data
-            self._head = b""
-        transport.write(data)
-
-    async def finish(self, data: bytes) -> Reply:
-        """Sends the last bytes and the end of the body."""
-        self.attach(None)
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return Reply(self._reply.status, keep_alive=False)
-        end = b"0\r\n\r\n" if self._chunked else b""
-        if data and self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        if not self.started:
-            self.started = True
-            data = self._head + data
-        transport.write(data + end)
-        return self._reply
-
-
-def answer_head(status: int, fields: list[tuple[str, str]], *, stay: bool) -> bytes:
-    """The head of an answer, blank line included."""
-    text = f"{_opening(status, stay)}{lines(fields)}\r\n"
-    return text.encode("utf-8", "surrogateescape")
-
-
-# Status line, date and connection, which the answers of a second share: by status and whether it stays.
-_openings: dict[tuple[int, bool], tuple[str, str]] = {}
-
-
-def _opening(status: int, stay: bool) -> str:
-    now = wire.date()
-    date, text = _openings.get((status, stay), ("", ""))
-    if date != now:
-        after = "keep-alive" if stay else "close"
-        reason = REASONS.get(status, "")
-        text = f"HTTP/1.1 {status} {reason}\r\nDate: {now}\r\nConnection: {after}\r\n"
-        _openings[status, stay] = (now, text)
-    return text

@@ -6,7 +6,8 @@ import pytest
 
 from lowproxy.server.relay import Relay
 from lowproxy.transport.answer import Answer, Client
-from lowproxy.transport.fast import FastAnswer, FastClient
+from lowproxy.transport.fast import FastClient
+from lowproxy.transport.fast_answer import FastAnswer
 from lowproxy.transport.public import PublicAnswer, PublicClient
 from lowproxy.transport.sink import Flow, Sink
 

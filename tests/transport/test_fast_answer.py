@@ -1,0 +1,70 @@
+"""An answer while it comes in; `test_answer.py` and `test_fast.py` show it over sockets."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lowproxy.config import Timeouts
+from lowproxy.errors import UpstreamCutError, UpstreamUnreadableError
+from lowproxy.transport.fast_answer import FastAnswer
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+WHOLE = HEAD + b"hello"
+
+
+def answer_on(pool: list[Any]) -> FastAnswer:
+    """An answer on a connection whose transport does nothing."""
+    quiet = SimpleNamespace(
+        abort=lambda: pool.append("aborted"), get_write_buffer_size=lambda: 0
+    )
+    kept = SimpleNamespace(put=lambda connection: pool.append("kept"))
+    connection: Any = SimpleNamespace(
+        transport=quiet, pool=kept, reusable=True, open=True, answer=None
+    )
+    return FastAnswer(connection, "acme", Timeouts(), asyncio.get_running_loop())
+
+
+@pytest.mark.parametrize("cut", range(1, len(WHOLE)))
+async def test_cut_anywhere(cut):
+    """Wherever the head and the body are cut, they are read, and the connection is kept."""
+    seen: list[Any] = []
+    answer = answer_on(seen)
+    answer.receive(WHOLE[:cut])
+    answer.receive(WHOLE[cut:])
+    await answer.head()
+    body = b""
+    while data := await answer.more():
+        body += data
+    assert (answer.status, body, seen) == (200, b"hello", ["kept"])
+
+
+async def test_more_than_announced():
+    """What follows the body belongs to nobody: the connection is not used again."""
+    seen: list[Any] = []
+    answer = answer_on(seen)
+    answer.receive(WHOLE + b"x")
+    assert await answer.more() == b"hello"
+    assert seen == ["aborted"]
+
+
+async def test_the_end_within_the_body():
+    """An early end is a cut, said by the endpoint's name."""
+    answer = answer_on([])
+    answer.receive(HEAD + b"he")
+    answer.lost(None)
+    assert await answer.more() == b"he"
+    with pytest.raises(UpstreamCutError, match="acme"):
+        await answer.more()
+
+
+async def test_not_http():
+    """What is no answer is unreadable, and quoted by nobody."""
+    seen: list[Any] = []
+    answer = answer_on(seen)
+    answer.receive(b"canary\r\n\r\n")
+    with pytest.raises(UpstreamUnreadableError) as failure:
+        await answer.head()
+    assert "canary" not in str(failure.value)
+    assert seen == ["aborted"]
