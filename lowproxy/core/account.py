@@ -6,6 +6,7 @@ months are UTC's.
 """
 
 import datetime
+from math import ceil
 
 from lowproxy.core.limits import (
     Actual,
@@ -234,7 +235,7 @@ class Account:
         return Refusal(
             option=option,
             limit=most,
-            spent=int(most - level),
+            spent=ceil(most - level),
             reserved=0,
             asked=asked,
             retry_after_s=refill_s,

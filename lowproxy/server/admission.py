@@ -33,8 +33,8 @@ UG_PER_G = 1_000_000
 # Estimates remembered for one pool: more questions than callers ask again.
 MOST_BOUNDS = 1024
 _RATES = {
-    "requests_per_minute": "requests a minute",
-    "tokens_per_minute": "tokens a minute",
+    "requests_per_minute": "of them are",
+    "tokens_per_minute": "of them are",
 }
 # After these an upstream may have answered, and charged for, what nobody has seen.
 _UNSEEN = frozenset({"upstream_timeout", "upstream_cut", "internal_error"})
@@ -250,7 +250,7 @@ def _refused(key: ApiKey, refusal: Refusal, currency: str) -> LowproxyError:
     """The refusal in the caller's words: 429 for a rate, 402 for what is spent."""
     option, limit = refusal.option, refusal.limit
     if option in _RATES:
-        text = f"the key {key.name!r} has {option} = {limit}; {refusal.spent} {_RATES[option]} are used"
+        text = f"the key {key.name!r} has {option} = {limit}; {refusal.spent} {_RATES[option]} used"
         if option == "tokens_per_minute":
             text += f", and this request may take {refusal.asked}"
         return RateLimitedError(text, retry_after_s=refusal.retry_after_s)

@@ -108,6 +108,8 @@ def test_at_one_moment_exactly_the_limit_passes():
     assert [type(each) for each in taken] == [Reservation] * 60 + [Refusal]
     refusal = taken[-1]
     assert refusal.option == "requests_per_minute"
+    assert refusal.spent == 60
+    assert reserve(account, limits, now=NOW + 0.5).spent == 60  # in part: as used
     assert refusal.retry_after_s == pytest.approx(1.0)
     assert refusal.resets_at == pytest.approx(NOW + 60)
     assert taken[0].rates[:2] == (60, 59)
