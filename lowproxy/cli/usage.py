@@ -79,6 +79,9 @@ def run(args: argparse.Namespace) -> int:
             config.places.store.reveal(), config.store.timeout_s, make=False
         )
         try:
+            if database.dialect == "postgresql":
+                # `store.timeout_s` is for who must not wait; years of books take longer.
+                database.execute("SET statement_timeout = 0")
             _print(args, database, since, until)
         finally:
             database.close()

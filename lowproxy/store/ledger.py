@@ -111,9 +111,12 @@ class Ledger:
     def find(self, generation_id: str, key_id: str) -> Mapping[str, Any] | None:
         """A record of the database; on a connection of its own. Raises StoreError."""
         database = self._terms.open()
+        limit = threading.Timer(self._terms.timeout_s, database.abort)
+        limit.start()
         try:
             return books.find(database, generation_id, key_id)
         finally:
+            limit.cancel()
             database.close()
 
     def start(self) -> None:

@@ -1,6 +1,7 @@
 """SQLite behind the interface of `lowproxy.store.database`: the embedded default."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +29,8 @@ class SqliteDatabase:
         with self._named():
             if make:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                # Who used what is nobody else's business; SQLite's other files follow this one.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._connection = sqlite3.connect(
                 path,
                 timeout=min(BUSY_S, timeout_s),

@@ -58,7 +58,7 @@ class Load:
     """Requests from a thread of its own, on a few connections, until it is stopped."""
 
     def __init__(self, port):
-        self.answered = [[] for _ in range(CONNECTIONS)]
+        self.answered: list[list[str]] = [[] for _ in range(CONNECTIONS)]
         self.failed = []
         self._port, self._stop = port, threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))

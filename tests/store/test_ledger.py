@@ -1,6 +1,10 @@
 """Every record comes into the books once, whatever becomes of the database meanwhile."""
 
 import json
+import os
+import signal
+import threading
+import time
 
 import pytest
 
@@ -9,6 +13,7 @@ from lowproxy.store.connecting import connect, open_migrated
 from lowproxy.store.database import StoreError, StoreRefusedError
 from lowproxy.store.ledger import FEW_WAITING, Ledger, Terms
 from lowproxy.store.ledger_spill import Spill
+from tests.fakes import LIMIT_S
 from tests.store.records import NOON, record
 
 
@@ -255,3 +260,26 @@ def test_one_line_tells_of_an_outage(make, store, tmp_path, capsys, event):
 
     said = capsys.readouterr()
     assert (said.out + said.err).count(f"ledger.{event}") == 1
+
+
+def test_a_frozen_server_is_left(make, store):
+    """A wait that takes too long is ended; its records go aside, and are in the books once."""
+    if store.url.startswith("sqlite"):
+        pytest.skip("a file does not freeze")
+    ledger = make(timeout_s=LIMIT_S)
+    (pid,) = ledger._database.query("SELECT pg_backend_pid()")[0]
+    put(ledger, 1, 2, 3)
+    flush = threading.Thread(target=ledger.flush)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        flush.start()
+        while flush.is_alive():
+            ledger.watch(time.monotonic() + 2 * LIMIT_S)  # as if it had waited so long
+            flush.join(0.01)
+        assert ledger.depth == 0
+        assert ledger.counts.written == 0
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    ledger.flush()
+
+    assert store.ids() == ids(1, 2, 3)
