@@ -22,9 +22,8 @@ class Served:
     """A process, its environment nothing but what is given."""
 
     def __init__(self, folder, *options, **environ):
-        kept = {
-            name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ
-        }
+        # A home of its own: its books are not those of others on this machine.
+        kept = {"PATH": os.environ.get("PATH", ""), "HOME": str(folder)}
         self.child = subprocess.Popen(
             [sys.executable, "-m", "lowproxy", "serve", *options],
             cwd=folder,

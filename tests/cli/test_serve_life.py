@@ -1,5 +1,6 @@
 """The life of the process as a service manager sees it: sockets, signals, words to `$NOTIFY_SOCKET`."""
 
+import contextlib
 import json
 import os
 import signal
@@ -108,6 +109,17 @@ def test_not_ready_where_nothing_serves(tmp_path, manager):
     assert not (tmp_path / "api.sock").exists()
 
 
+def instance_number():
+    """A number whose admin port is free, and the next one's too, below those that the kernel gives away."""
+    for number in range(2_000 + os.getpid() % 10_000, 24_000, 2):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for i in (0, 1):
+                sock = stack.enter_context(socket.socket())
+                sock.bind(("127.0.0.1", 8080 + number + i))
+            return number
+    raise AssertionError("no two free ports in a row")
+
+
 def test_tls_of_our_own_and_instances(tmp_path):
     """Two instances on one port, each with its admin port; TLS without a front."""
     ca = authority(tmp_path / "ca")
@@ -119,11 +131,12 @@ def test_tls_of_our_own_and_instances(tmp_path):
     with socket.socket() as free:
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         free.bind(("127.0.0.1", 0))
-        port, number = free.getsockname()[1], 20_000 + os.getpid() % 20_000
+        port, number = free.getsockname()[1], instance_number()
         options = ("--listen", f"127.0.0.1:{port}", "--instance")
+        environ = {"LOWROUTER_API_KEY": KEY, "HOME": str(tmp_path)}
         with (
-            Served(tmp_path, *options, str(number), LOWROUTER_API_KEY=KEY) as one,
-            Served(tmp_path, *options, str(number + 1), LOWROUTER_API_KEY=KEY) as two,
+            Served(tmp_path, *options, str(number), **environ) as one,
+            Served(tmp_path, *options, str(number + 1), **environ) as two,
         ):
             for i, served in enumerate((one, two)):
                 assert f"https://127.0.0.1:{port}/api" in served.until("client =")

@@ -9,8 +9,14 @@ import os
 
 import pytest
 
-from tests.fakes import FakeUpstream, openai_chunk, openai_completion, sse
-from tests.gateway import Place, config_text
+from tests.fakes import (
+    FakeUpstream,
+    RawCaller,
+    openai_chunk,
+    openai_completion,
+    sse,
+)
+from tests.gateway import CHAT, KEY, Place, asking, config_text
 from tests.owner import Owner, under_load
 from tests.wire import JSON_TYPE, SSE_TYPE
 
@@ -87,14 +93,15 @@ async def test_reloads_under_load(tmp_path, slow):
             configured(tmp_path, other)
             told = await reloaded(owner)
             assert told.startswith("STATUS=serving 1 models")
-            before = slow.requests.count
+            # From the next request on, however many are under way.
+            assert await asked(owner.port, "first") == 200
+            assert [who(seen) for seen in other.seen].count("first") == 1
             await asyncio.sleep(RESTART_S)
-            assert other.requests.count > 0
+            before = slow.requests.count
             for extra, says in (("", ""), ("[timeouts]\nidle = 3\n", "was rejected")):
                 configured(tmp_path, other, extra)
                 assert says in await reloaded(owner)
                 await asyncio.sleep(RESTART_S)
-            # What was on its way as the route changed came at most; nothing after it.
             assert slow.requests.count == before
     assert load.failures == []
     assert "timeouts.idle: no such option" in owner.logged()
@@ -106,3 +113,16 @@ async def reloaded(owner):
     owner.hangup()
     await owner.told("RELOADING=1")
     return next(line for line in await owner.told("READY=1") if "STATUS" in line)
+
+
+async def asked(port, user):
+    """The status of one request that can be told from all others."""
+    async with RawCaller(port, key=KEY) as caller:
+        reply = await caller.post(CHAT, asking(False, user=user))
+        await reply.rest()
+        return reply.status
+
+
+def who(seen):
+    """Whose request an upstream has seen."""
+    return seen.json().get("user")
