@@ -48,6 +48,7 @@ class Place:
     region: str = "eu-west"
     provider: str = ""  # default: p1, p2, ... by position
     zone: str = "FR"
+    options: str = ""  # more of the provider's row
 
     @property
     def base_url(self) -> str:
@@ -71,6 +72,7 @@ def config_text(places: list[Place], server: str = "", extra: str = "") -> str:
         name = place.provider
         tables.append(
             f'[[providers]]\nid = "{name}"\napi_key_env = "{name.upper()}_KEY"\n'
+            f"{place.options}\n"
             f'[[providers.endpoints]]\nid = "{name}-{place.region}"\n'
             f'region = "{place.region}"\nzone = "{place.zone}"\n'
             f'base_url = "{place.base_url}"'

@@ -72,7 +72,7 @@ def _estimate_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the prompt, read from the provider's cache",
     )
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("--zone", help="a grid zone such as FR or US-CAL-CISO")
+    place.add_argument("--zone", help="a grid zone such as FR, FRA or US-CAL-CISO")
     place.add_argument(
         "--region", help="a region such as eu-west; with neither, the world's average"
     )
@@ -127,7 +127,10 @@ def estimate(args: argparse.Namespace) -> int:
     grid = _place(AnnualGrid.load(), args.zone, args.region)
     if grid is None:
         wanted = f"zone {args.zone!r}" if args.zone else f"region {args.region!r}"
-        return _complain(f"no {wanted} in the grid tables; such as FR, or eu-west", 1)
+        right = "a country (FR, FRA), a part of one (US-CAL-CISO)"
+        return _complain(
+            f"no {wanted} in the grid tables; --zone takes {right}, --region eu-west", 1
+        )
     fields = derivation_fields(args.methodology, facts, usage, grid, args.pue)
     _print_either(fields, args.json, eco_text.estimate)
     return 0
@@ -257,7 +260,9 @@ def _place(
     annual: AnnualGrid, zone: str | None, region: str | None
 ) -> CarbonIntensity | None:
     """The reading there; None for a name that means no place."""
-    grid = annual.intensity(zone.upper() if zone else None, region or "")
+    if zone is not None:
+        zone = annual.alpha_3.get(zone.upper(), zone.upper())
+    grid = annual.intensity(zone, region or "")
     named = zone or region
     is_lost = grid.zone == WORLD and named is not None and named.upper() != WORLD
     return None if is_lost else grid

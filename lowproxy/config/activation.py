@@ -103,6 +103,7 @@ def _provider(row: ProviderRow, secrets: tuple[Secret, ...]) -> Provider:
         credentials=secrets,
         currency=row.currency or "USD",
         stream_options=row.stream_options is not False,
+        energy_late=row.reports_energy_late is True,
         pue=row.pue,
         auth_header=row.auth_header or "authorization",
         respells=(

@@ -370,6 +370,7 @@ class ProviderRow:
     currency: Currency | None = None
     auth_header: AuthHeader | None = None  # default: Authorization, as a Bearer
     stream_options: Flag | None = None
+    reports_energy_late: Flag | None = None  # in a comment behind a stream's usage
     drops: tuple[Name, ...] | None = None  # members of a request that it refuses
     renames: dict[Name, Name] | None = None  # members that have another name there
     pue: Positive | None = None

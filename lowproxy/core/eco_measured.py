@@ -38,9 +38,6 @@ INTENSITIES = (1.0, 2000.0)
 REJECTED = "measured-rejected"  # the upstream told a figure that cannot be
 UNSTATED = "boundary-unstated"  # nobody says whether it is the GPU or the facility
 
-# Providers whose figure follows the usage, in a comment: the final chunk waits for it.
-LATE = frozenset({"neuralwatt"})
-
 _WH = {"Wms": 1 / 3.6e6, "J": 1 / 3600, "mWh": 1e-3, "Wh": 1.0, "kWh": 1000.0}
 _GRAMS = {"ugCO2e": 1e-6, "mgCO2e": 1e-3, "gCO2e": 1.0, "kgCO2e": 1000.0}
 _METHODS = ("measured", "measured_scaled", "estimated")

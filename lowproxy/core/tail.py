@@ -7,7 +7,7 @@ of event get more attention, because nobody can say what the final chunk is befo
   the held chunk is annotated (the caller did not ask for usage) or the usage chunk is (it did). `[DONE]` or
   the end follows: the held chunk is annotated. Anything else follows: it was not the final one, and leaves.
 - a chunk with empty `choices` reaches only a caller who asked for usage;
-- of an upstream that tells its energy in a comment behind the usage the final chunk waits for that, too;
+- of an upstream that tells its energy in a comment behind the usage a held chunk waits for that, too;
 - `[DONE]`: what is missing before it (usage that was asked for, `lowrouter`) is made.
 
 A stream that cannot be read passes as it is.
@@ -306,15 +306,12 @@ class TailRewriter:
         return out + event
 
     def _without_choices(self, event: bytes, usage: Usage | None) -> bytes:
-        waits = self._reading_is_late and usage is not None
         if self._wants_usage:
+            # It waits for nothing: a reading that comes behind it reaches the record.
             out = self._let_go(annotated=False)
-            if waits:
-                self._held, self._due = event, True
-                return out
             return out + (event if usage is None else self._annotate_event(event))
         self._dropped = True
-        if waits and self._held:
+        if self._held and self._reading_is_late and usage is not None:
             self._due = True
             return b""
         return b"" if usage is None else self._let_go(annotated=True)

@@ -23,6 +23,8 @@ class Provider:
     credentials: tuple[Secret, ...] = ()  # none: the upstream wants no key
     currency: str = "USD"
     stream_options: bool = True  # accepts `stream_options.include_usage`
+    # Tells a stream's energy in a comment behind the usage: a held final chunk waits for it.
+    energy_late: bool = False
     pue: float | None = None  # facility energy / IT energy, where published
     auth_header: str = "authorization"  # or a header that holds the key alone
     # Members of a request's body under the provider's own names; "": it refuses the member.

@@ -33,6 +33,7 @@ class AnnualGrid:
     zones: Mapping[str, CarbonIntensity]
     regions: Mapping[str, Region]
     clouds: Mapping[str, str]  # `aws/eu-west-3`, and `eu-west-3` where unambiguous
+    alpha_3: Mapping[str, str] = attrs.field(factory=dict)  # countries: `FRA` is `FR`
 
     @classmethod
     def load(cls) -> Self:
@@ -50,8 +51,11 @@ class AnnualGrid:
     ) -> Self:
         """From parsed tables, countries before their parts."""
         zones: dict[str, CarbonIntensity] = {}
+        alpha_3: dict[str, str] = {}
         for table in tables:
             for zone, row in table["zones"].items():
+                if "iso3" in row:
+                    alpha_3[row["iso3"]] = zone
                 if zone in zones:  # a later table knows a country's bounds
                     zones[zone] = attrs.evolve(zones[zone], **row)
                 else:
@@ -60,7 +64,7 @@ class AnnualGrid:
             name: Region(row["members"], row.get("assumed", False))
             for name, row in regions["regions"].items()
         }
-        return cls(zones, named, _cloud_names(regions["clouds"]))
+        return cls(zones, named, _cloud_names(regions["clouds"]), alpha_3)
 
     def zone_of(self, region: str) -> str | None:
         """The one grid zone of a region or cloud region; None for a blend, unknown."""

@@ -8,7 +8,7 @@ from lowproxy.core.chat import ChatRequest
 from lowproxy.core.cost import NANO
 from lowproxy.core.eco_accuracy import MEDIA
 from lowproxy.core.eco_block import eco_text
-from lowproxy.core.eco_measured import LATE, told_above, told_in
+from lowproxy.core.eco_measured import told_above, told_in
 from lowproxy.core.headers import DOWN, forwarded, media_type
 from lowproxy.core.parsing import dumps
 from lowproxy.core.tail import TailRewriter
@@ -77,7 +77,7 @@ async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -
         annotate=partial(annotation, parts, exchange, opened.candidate),
         prompt_tokens=_tokens(chat.prompt_bytes),
         hear=exchange.heard,
-        reading_is_late=opened.candidate.endpoint.provider.id in LATE,
+        reading_is_late=opened.candidate.endpoint.provider.energy_late,
     )
     del chat, decision  # the body is not needed while the answer streams
     if caller is None:

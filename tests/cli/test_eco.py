@@ -140,6 +140,7 @@ def test_the_operator_s_own_row_goes_first(capsys, tmp_path):
     [
         (["--model", "acme/secret-sauce"], 1, "'acme/secret-sauce' is not known"),
         (["--model", "Qwen/Qwen3-8B", "--zone", "XX"], 1, "no zone 'XX'"),
+        (["--model", "Qwen/Qwen3-8B", "--zone", "XXX"], 1, "--zone takes a country"),
         (["--model", "Qwen/Qwen3-8B", "--region", "moon"], 1, "no region 'moon'"),
         (["--model", "Qwen/Qwen3-8B", "--cached-tokens", "1"], 2, "--cached-tokens"),
         (["--model", "Qwen/Qwen3-8B", "--completion-tokens", "0"], 2, "no tokens"),
@@ -178,6 +179,8 @@ def test_zones_are_read_in_any_case(capsys):
     argv = ["--model", "Qwen/Qwen3-8B", "--completion-tokens", "9", "--zone"]
 
     assert estimated(capsys, *argv, "fr")["grid"]["zone"] == "FR"
+    assert estimated(capsys, *argv, "FRA")["grid"]["zone"] == "FR"
+    assert estimated(capsys, *argv, "wor")["grid"]["zone"] == "WOR"
     assert estimated(capsys, *argv, "FR-ARA")["grid"]["zone"] == "FR"
 
 

@@ -64,13 +64,12 @@ def test_a_comment_behind_a_held_chunk_is_in_time():
     assert listening.before == [1]
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_the_final_chunk_waits_where_the_comment_is_late(asked):
+def test_the_finish_chunk_waits_where_the_comment_is_late():
     """It leaves with the comment, not with the usage; nothing else is held back."""
-    listening = Listening(asked=asked, late=True)
+    listening = Listening(late=True)
     tail = listening.tail
     assert tail.feed(TEXT)
-    assert bool(tail.feed(FINISH)) is asked
+    assert tail.feed(FINISH) == b""
     assert tail.feed(USAGE) == b""
     assert tail.holding
     assert tail.feed(COST) == b""
@@ -80,6 +79,16 @@ def test_the_final_chunk_waits_where_the_comment_is_late(asked):
     assert listening.before == [1]
     assert tail.feed(DONE) == DONE
     assert tail.close() == b""
+
+
+def test_the_usage_chunk_of_who_asked_never_waits():
+    """It leaves annotated as it comes, and a comment behind it is heard for the record."""
+    listening = Listening(asked=True, late=True)
+    assert listening.tail.feed(TEXT + FINISH)
+    assert marked(listening.tail.feed(USAGE)) == [0]
+    assert not listening.tail.holding
+    assert listening.tail.feed(ENERGY + DONE) == ENERGY + DONE
+    assert (len(listening.heard), listening.before) == (1, [0])
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -96,10 +105,9 @@ def test_waiting_changes_no_bytes(asked, end):
     )
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_the_wait_has_an_end(asked):
+def test_the_wait_has_an_end():
     """The relay's timer releases the chunk, annotated; the comment is heard after it."""
-    listening = Listening(asked=asked, late=True)
+    listening = Listening(late=True)
     listening.tail.feed(TEXT + FINISH + USAGE)
     out = listening.tail.release()
     assert marked(out) == [0]

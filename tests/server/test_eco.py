@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lowproxy.catalogue import open_config
 from lowproxy.core.eco_methods import DEFAULT
 from lowproxy.server import relay
 from tests.fakes import Answer, openai_chunk, openai_completion, sse, usage_chunk
@@ -32,6 +33,7 @@ FIVE = {
     "accuracy",
     "methodology_version",
 }
+LATE = "reports_energy_late = true"
 FULL: dict[str, Any] = {"route": {"eco": "full"}}
 # A model of which all is published.
 OPEN = """
@@ -98,16 +100,46 @@ async def test_neuralwatt_unary(serve, upstream):
     assert (await gateway.chat()).json()["energy"] == NEURALWATT
 
 
-@pytest.mark.parametrize("asked", [False, True])
-async def test_neuralwatt_streamed(serve, upstream, asked):
+async def test_neuralwatt_streamed(serve, upstream):
     """Its comment comes behind the usage: the final chunk has waited for it."""
-    gateway = await serve(Place(upstream, provider="neuralwatt"))
+    gateway = await serve(Place(upstream, options=LATE))
     answer = Answer.stream(TEXT, FINISH, USAGE, ENERGY, DONE)
-    fields = {**asking(usage=asked), **FULL}
-    block, record = await told(gateway, upstream, answer, **fields)
+    block, record = await told(gateway, upstream, answer, **asking(**FULL))
     assert block["method"] == "measured_scaled"
     assert block["energy_wh"] == pytest.approx(0.00192)
     assert record.impact.method == "measured_scaled"
+
+
+async def test_usage_that_was_asked_for_does_not_wait(serve, upstream):
+    """It is the final chunk, with the estimate; the record has the comment behind it."""
+    gateway = await serve(Place(upstream, options=LATE))
+    more = asyncio.Event()
+    answer = Answer.stream(TEXT, FINISH, USAGE, more, ENERGY, DONE)
+    upstream.script.append(answer)
+    async with gateway.caller() as caller:
+        reply = await caller.post(CHAT, asking(usage=True, **FULL))
+        last = [await reply.event() for _ in range(3)][-1]
+        assert eco_of(last)["method"] == "estimated"
+        more.set()
+        assert await reply.rest() == ENERGY + DONE
+    assert (await gateway.books.record()).impact.method == "measured_scaled"
+
+
+def test_the_catalogue_knows_who_is_late_and_the_operator_better(tmp_path):
+    """`reports_energy_late` is an option of any provider's row."""
+    rows = """
+    [[providers]]
+    id = "neuralwatt"
+    reports_energy_late = false
+    """
+    file = tmp_path / "lowproxy.toml"
+    environ = {"NEURALWATT_API_KEY": KEY, "LOWROUTER_API_KEY": KEY}
+    found = []
+    for text in ("", rows):
+        file.write_text(text)
+        _, catalogue = open_config(file, environ)
+        found.append([each.energy_late for each in catalogue.providers])
+    assert found == [[True], [False]]
 
 
 async def test_a_late_comment_of_anybody_else_reaches_the_record(serve, upstream):
@@ -132,7 +164,7 @@ async def test_a_comment_behind_the_held_chunk_is_in_time(serve, upstream):
 async def test_the_wait_for_a_comment_has_an_end(serve, upstream, monkeypatch):
     """One that never comes keeps nobody: the estimate leaves in its stead."""
     monkeypatch.setattr(relay, "HOLD_S", 0.0)
-    gateway = await serve(Place(upstream, provider="neuralwatt"))
+    gateway = await serve(Place(upstream, options=LATE))
     more = asyncio.Event()
     upstream.script.append(Answer.stream(TEXT, FINISH, USAGE, more, ENERGY, DONE))
     async with gateway.caller() as caller:
@@ -192,7 +224,7 @@ LIES = {"none": 0, "less": -3.6, "much": 3.6e9, "little": 1e-9, "huge": 10**400}
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 async def test_a_lie_is_not_told_on(serve, upstream, lie):
     """The estimate stands with a note, unary and streamed, and in the record."""
-    gateway = await serve(Place(upstream, provider="neuralwatt"))
+    gateway = await serve(Place(upstream, options=LATE))
     honest, _ = await told(gateway, upstream, Answer.of(openai_completion()), **FULL)
     energy = {"energy_joules": lie}
     whole = Answer.of(openai_completion(energy=energy))
@@ -212,7 +244,7 @@ async def test_a_lie_is_not_told_on(serve, upstream, lie):
 @pytest.mark.parametrize("lie", ["NaN", "-1", "Infinity", "1e400"])
 async def test_a_lie_that_is_no_json_number(serve, upstream, lie):
     """In a comment and in the head it can be read, and is refused."""
-    gateway = await serve(Place(upstream, provider="neuralwatt"))
+    gateway = await serve(Place(upstream, options=LATE))
     comment = b': energy {"energy_joules": %b}\n\n' % lie.encode()
     stream = Answer.stream(TEXT, FINISH, USAGE, comment, DONE)
     block, _ = await told(gateway, upstream, stream, stream=True, **FULL)
