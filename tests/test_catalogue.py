@@ -7,9 +7,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from lowproxy import config
-from lowproxy.catalogue import build_pool, load, open_config, price_per_1k
+from lowproxy.catalogue import (
+    build_pool,
+    load,
+    open_config,
+    price_per_1k,
+    routing_policy,
+)
 from lowproxy.config import Config, EndpointRow, ModelRow, ProviderRow
 from lowproxy.core.access import ApiKey
+from lowproxy.core.policy import Policy
 from lowproxy.core.upstreams import Model
 from lowproxy.errors import ConfigError
 from lowproxy.grid.annual import AnnualGrid
@@ -578,3 +585,20 @@ def test_quirks_are_overridden_row_by_row(tmp_path):
     assert not before.stream_options
     assert after.respells == ()
     assert after.stream_options
+
+
+def test_the_policy_of_the_operator(tmp_path):
+    """`[routing]` and `[auto]` as decisions take them; what is not said is the default."""
+    file = tmp_path / "lowproxy.toml"
+    file.write_text(
+        '[routing]\naccept_provenance = ["contractual"]\ncheap = { price = 2 }\n'
+        "[auto]\nmin_quality = 40"
+    )
+    config, _ = open_config(file, {})
+    policy = routing_policy(config)
+
+    assert policy.accept_provenance == {"contractual"}
+    assert policy.min_quality == 40
+    assert policy.cheap.weights == (0.0, 0.0, 1.0)
+    assert policy.low_carbon == Policy().low_carbon
+    assert routing_policy(Config()) == Policy()

@@ -312,3 +312,27 @@ def test_a_named_store_may_have_all_the_keys(tmp_path):
         config.load(path, {})
     path.write_text(text + f'[store]\nurl = "sqlite://{tmp_path}/books.db"')
     assert config.load(path, {}).keys == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "[routing]\nlow_carbon = { carbon = 0 }",
+            "routing.low_carbon: all weights are 0",
+        ),
+        ("[routing]\naccept_provenance = []", "routing.accept_provenance: empty"),
+        ('[routing]\naccept_provenance = ["sure"]', "routing.accept_provenance[0]"),
+        ("[routing]\ncheap = { speed = 1 }", "routing.cheap.speed: no such option"),
+        ("[routing]\naffinity_ttl_s = 0", "routing.affinity_ttl_s: found 0"),
+    ],
+)
+def test_routing_that_cannot_be(tmp_path, text, problem):
+    """Named by its path, with what would be right."""
+    file = tmp_path / "lowproxy.toml"
+    file.write_text(text)
+
+    with pytest.raises(ConfigError) as refused:
+        config.load(file, {})
+    (told,) = refused.value.problems
+    assert told.startswith(problem)
