@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from lowproxy.core.eco_block import six
+from lowproxy.core.ordering import ordered
 from lowproxy.core.policy import Scale, Weights
-from lowproxy.core.routing import Rejection, RouteDecision, accepted_of, ordered
+from lowproxy.core.routing import Rejection, RouteDecision, accepted_of
 from lowproxy.core.rules import World
 from lowproxy.core.score import TIE, Terms, scores, terms_of
 from lowproxy.core.upstreams import Candidate

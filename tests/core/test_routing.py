@@ -13,7 +13,8 @@ from lowproxy.core.affinity import Stay
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.policy import PROVENANCES, Policy, Scale
 from lowproxy.core.preferences import Preferences
-from lowproxy.core.routing import TIE, Memo, decide
+from lowproxy.core.routing import Memo, decide
+from lowproxy.core.score import TIE
 from lowproxy.core.upstreams import (
     PSEUDO_MODELS,
     Candidate,

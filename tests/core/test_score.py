@@ -161,6 +161,7 @@ def test_rounded_sizes(prompt, answer):
     """Never more, at most a fifth less; what is round stays."""
     for exact, made in zip((prompt, answer), rounded((prompt, answer)), strict=True):
         if exact is not None:
+            assert made is not None
             assert made <= exact <= made * 1.25
     assert rounded(rounded((prompt, answer))) == rounded((prompt, answer))
 

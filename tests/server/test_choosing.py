@@ -1,5 +1,7 @@
 """The readings of the moment, one decision, and what the answer tells of it."""
 
+from typing import Any
+
 import pytest
 
 from lowproxy.core.keys import hash_key
@@ -152,7 +154,7 @@ async def test_a_conversation_stays(serve, upstream, other):
     )
     gateway = await serve(*twins, extra=extra)
     body = ask("t", messages=[{"role": "user", "content": LONG}])
-    trace = None
+    trace: dict[str, Any] = {}
     for _ in range(6):
         _, answer = await told(gateway, body, **HEADER)
         trace = answer["lowrouter"]["trace"]
