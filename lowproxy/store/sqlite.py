@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -29,8 +30,7 @@ class SqliteDatabase:
         with self._named():
             if make:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # Who used what is nobody else's business; SQLite's other files follow this one.
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                _make_ours(path)
             self._connection = sqlite3.connect(
                 path,
                 timeout=min(BUSY_S, timeout_s),
@@ -107,3 +107,13 @@ class SqliteDatabase:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _make_ours(path: Path) -> None:
+    """An empty file for its owner alone, where there is none: who used what is nobody else's business.
+
+    Without opening it. To close any descriptor of a file takes away all locks that the process has on
+    it, and with them what keeps its other connections from spoiling the database.
+    """
+    with contextlib.suppress(FileExistsError, PermissionError):
+        os.mknod(path, stat.S_IFREG | 0o600)

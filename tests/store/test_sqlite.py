@@ -1,5 +1,8 @@
 """SQLite's own: how the file is kept."""
 
+import subprocess
+import sys
+
 from lowproxy.store.connecting import connect
 
 
@@ -20,3 +23,25 @@ def test_the_file_is_its_owners(tmp_path):
     database.close()
 
     assert modes == {0o600}
+
+
+def test_another_connection_takes_no_locks_away(tmp_path):
+    """A process has several; a writer's lock holds while others are opened and closed."""
+    url = f"sqlite://{tmp_path}/ledger.db"
+    database = connect(url)
+    database.execute("CREATE TABLE t (a INTEGER)")
+    with database.transaction():
+        connect(url).close()
+        program = f"""
+import sqlite3
+there = sqlite3.connect({str(tmp_path / "ledger.db")!r}, timeout=0)
+try:
+    there.execute("BEGIN IMMEDIATE")
+except sqlite3.OperationalError as exc:
+    print(exc)
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == "database is locked"
+    database.close()
