@@ -189,6 +189,11 @@ class PlainBody(Body):
         return data[:left]
 
 
+# Size lines as they were read before: the chunks of a stream are of few sizes.
+_SIZES: dict[bytes, int] = {}
+_MOST_SIZES = 4096
+
+
 class ChunkedBody(Body):
     """A body in chunks (RFC 9112, section 7.1)."""
 
@@ -200,12 +205,15 @@ class ChunkedBody(Body):
             # Nearly always one read brings whole chunks, and mostly one.
             end = data.find(b"\r\n")
             line = data[:end]
-            if 0 < end < 16 and line.isalnum():
+            size = _SIZES.get(line)
+            if size is None and 0 < end < 16 and line.isalnum():
                 size = _size(line)
-                if size and len(data) == end + size + 4:
-                    if not data.endswith(b"\r\n"):
-                        raise Http1Error("a chunk does not end where its size says")
-                    return data[end + 2 : -2]
+                if len(_SIZES) < _MOST_SIZES:
+                    _SIZES[line] = size
+            if size and len(data) == end + size + 4:
+                if not data.endswith(b"\r\n"):
+                    raise Http1Error("a chunk does not end where its size says")
+                return data[end + 2 : -2]
         return self._feed(data)
 
     def _feed(self, data: bytes) -> bytes:

@@ -77,13 +77,13 @@ class TailRewriter:
         "_reading_is_late",
         "_shape",
         "_span",
-        "_template",
         "_text",
         "_wants_usage",
         "done",
         "error",
         "holds",
         "pieces",
+        "template",
         "truncated",
         "unreadable",
         "usage",
@@ -109,7 +109,7 @@ class TailRewriter:
         # An event's bytes up to the end of its model value as last seen, what they become, and the
         # same while an event that begins with them may go the short way: else empty.
         self._prefix = self._new_prefix = self._known = b""
-        self._template: Template | None = None  # while the short way is open
+        self.template: Template | None = None  # while the short way is open
         self._learned = 0  # templates so far
         self._span: tuple[int, int] | None = (
             None  # of the model's value in the last event
@@ -139,7 +139,7 @@ class TailRewriter:
         if self._raw:
             self._text += len(data)
             return data
-        template = self._template
+        template = self.template
         if template is not None and not self._cutter.pending:
             passed = template.apply(data)  # mostly a read is one event
             if passed is not None:
@@ -159,7 +159,7 @@ class TailRewriter:
                 out.append(self._new_prefix + event[len(known) :])
             else:
                 out.append(self._look_at(event))
-                known, template = self._known, self._template
+                known, template = self._known, self.template
         if self._cutter.pending > MAX_COMMENT_BYTES:
             out.append(self._bound())
         return out[0] if len(out) == 1 else b"".join(out)
@@ -207,7 +207,7 @@ class TailRewriter:
             return due + self._shape.event(b"[DONE]")
         # An event that was half sent when looking stopped is ended by a blank line.
         begin = b"\n\n" if self._raw else self._let_go(annotated=False)
-        self.error, self._known, self._template = error["error"], b"", None
+        self.error, self._known, self.template = error["error"], b"", None
         self._cutter.rest()
         value = orjson.Fragment(self._annotate(self.known_usage()))
         return begin + self._shape.event(orjson.dumps({**error, "lowrouter": value}))
@@ -232,10 +232,10 @@ class TailRewriter:
         closed = closed or not self._overhead or self.error is not None
         self._known = b"" if closed else self._prefix
         if closed:
-            self._template = None
+            self.template = None
         elif self.pieces == pieces + 1 and self._learned < MAX_LEARNED:
             self._learned += 1
-            self._template = learn(event, self._span, self._model)
+            self.template = learn(event, self._span, self._model)
         return out
 
     def _any(self, event: bytes) -> bytes:
