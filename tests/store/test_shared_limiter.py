@@ -57,7 +57,8 @@ async def test_it_counts_as_memory_does(redis_server, seed, monkeypatch):
     monkeypatch.setattr("lowproxy.store.shared.LIFE_S", 1e9)  # this clock is another
     draw = random.Random(seed)
     memory = MemoryLimiter()
-    now, open_ = NOON, []
+    now = NOON
+    open_: list[tuple[Reservation, Reservation]] = []
     async with limiter(redis_server) as shared:
         for number in range(120):
             now += draw.choice([0, 0.25, 1.5, 20, 3600 * 11])
@@ -77,11 +78,11 @@ async def test_it_counts_as_memory_does(redis_server, seed, monkeypatch):
                 estimate = Estimate(
                     draw.randrange(5000), draw.randrange(9000), 500, draw.random() < 0.3
                 )
-                one = await memory.reserve(key(), f"r{number}", estimate, now)
-                other = await shared.reserve(key(), f"r{number}", estimate, now)
-                assert one == other
-                if isinstance(one, Reservation):
-                    open_.append((one, other))
+                here = await memory.reserve(key(), f"r{number}", estimate, now)
+                there = await shared.reserve(key(), f"r{number}", estimate, now)
+                assert here == there
+                if isinstance(here, Reservation) and isinstance(there, Reservation):
+                    open_.append((here, there))
         assert await memory.spending(key(), now) == await shared.spending(key(), now)
 
 

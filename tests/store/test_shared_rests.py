@@ -11,7 +11,8 @@ from tests.store.test_shared import url
 
 async def test_the_others_hear_of_it(redis_server):
     """Not who told it."""
-    now, heard = [NOON], {"one": [], "two": []}
+    now = [NOON]
+    heard: dict[str, list[tuple[str, int, float, str]]] = {"one": [], "two": []}
     async with (
         running_shared(url(redis_server), "t", 5.0, 0.05) as first,
         running_shared(url(redis_server), "t", 5.0, 0.05) as second,

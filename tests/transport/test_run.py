@@ -11,7 +11,7 @@ class Ended:
     """Notes how a run ended."""
 
     def __init__(self) -> None:
-        self.value = None
+        self.value: object = None
         self.failure: BaseException | None = None
         self.event = asyncio.Event()
 
