@@ -22,19 +22,29 @@ Spent = dict[str, tuple[int, int]]  # by key: nano-units, micrograms
 async def make_limiter(config: Config) -> MemoryLimiter:
     """A count that a restart does not set back, where there are books; else it begins at zero."""
     limiter = MemoryLimiter()
-    place, now = config.places.store, time.time()
+    await resume(limiter, config, time.time())
+    return limiter
+
+
+async def resume(limiter: MemoryLimiter, config: Config, now: float) -> None:
+    """Adds what the books say was spent by requests that began before `now`."""
+    place = config.places.store
     if place is None:
-        return limiter
+        return
     url, timeout_s = place.reveal(), config.store.timeout_s
     try:
         day, month = await asyncio.to_thread(_spent, url, timeout_s, now)
     except StoreError as exc:
         log.warning("counting.anew", reason=str(exc))
-        return limiter
+        return
     for name, (nano, carbon_ug) in month.items():
         today = Actual(0, *day.get(name, (0, 0)))
         limiter.account(name).charge(now, today, Actual(0, nano, carbon_ug))
-    return limiter
+
+
+def waits_for_books(config: Config) -> bool:
+    """Whether a request may come that needs to know what was spent: else the start need not wait for it."""
+    return config.store.named or any(key.limits is not None for key in config.keys)
 
 
 async def hourly_carbon_g(config: Config) -> list[float]:
@@ -64,6 +74,6 @@ def _spent(url: str, timeout_s: float, now: float) -> tuple[Spent, Spent]:
     database = open_migrated(url, timeout_s)
     try:
         since = [float(day * DAY_S) for day in (today, month_begin(today))]
-        return spent(database, since[0]), spent(database, since[1])
+        return spent(database, since[0], now), spent(database, since[1], now)
     finally:
         database.close()

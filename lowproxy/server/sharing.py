@@ -12,9 +12,9 @@ from lowproxy.core.rotation import Credential
 from lowproxy.core.upstreams import Candidate
 from lowproxy.errors import ConfigError
 from lowproxy.metrics import Metrics
-from lowproxy.server.counting import make_limiter
+from lowproxy.server.counting import make_limiter, resume, waits_for_books
 from lowproxy.server.parts import Live
-from lowproxy.store.limiter import Limiter
+from lowproxy.store.limiter import Limiter, MemoryLimiter
 from lowproxy.store.shared import running_shared
 from lowproxy.store.shared_limiter import SharedLimiter
 from lowproxy.store.shared_rests import SharedRests
@@ -23,8 +23,12 @@ from lowproxy.store.shared_rests import SharedRests
 @asynccontextmanager
 async def running_limiter(config: Config, metrics: Metrics) -> AsyncIterator[Limiter]:
     """The count of this configuration. Raises ConfigError where an extra is missing."""
-    local = await make_limiter(config)
     place, options = config.places.shared, config.shared
+    if place is None and not waits_for_books(config):
+        async with _resuming(config) as counting:
+            yield counting
+        return
+    local = await make_limiter(config)
     if place is None:
         yield local
         return
@@ -46,6 +50,18 @@ async def running_limiter(config: Config, metrics: Metrics) -> AsyncIterator[Lim
         await begin()
         await asyncio.sleep(0)
         yield limiter
+
+
+@asynccontextmanager
+async def _resuming(config: Config) -> AsyncIterator[MemoryLimiter]:
+    """Counts at once, and adds the books in the background: nobody has a limit yet, a reload may bring one."""
+    limiter = MemoryLimiter()
+    task = asyncio.create_task(resume(limiter, config, time.time()))
+    try:
+        yield limiter
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def share_rests(limiter: Limiter, live: Live) -> None:

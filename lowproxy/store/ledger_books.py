@@ -1,5 +1,6 @@
 """The statements on the table `requests`: put in, find, sum up, stream, prune."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -110,12 +111,15 @@ def carbon_g(database: Database, since: float, until: float) -> float:
     return float(grams or 0.0)
 
 
-def spent(database: Database, since: float) -> dict[str, tuple[int, int]]:
-    """By key, what requests since then cost: nano-units of money, micrograms of carbon."""
+def spent(
+    database: Database, since: float, until: float = math.inf
+) -> dict[str, tuple[int, int]]:
+    """By key, what requests that began in [since, until) cost: nano-units of money, micrograms of carbon."""
     rows = database.query(
         "SELECT key_id, sum(cost_nano), sum(carbon_g) FROM requests"
-        " WHERE created_at >= ? AND key_id IS NOT NULL GROUP BY key_id",
-        (since,),
+        " WHERE created_at >= ? AND created_at < ? AND key_id IS NOT NULL"
+        " GROUP BY key_id",
+        (since, until),
     )
     return {
         key: (int(nano or 0), round((grams or 0.0) * 1_000_000))

@@ -1,10 +1,13 @@
 """The statements do the same in both databases."""
 
+from typing import ClassVar
+
 import pytest
 
 from lowproxy.store import ledger_books as books
 from lowproxy.store.ledger_rows import COLUMNS, Rows
 from lowproxy.store.migrations import migrate
+from lowproxy.store.sqlite import SqliteDatabase
 from tests.store.records import NOON, record
 
 
@@ -93,3 +96,30 @@ def test_what_keys_have_spent(ready):
     assert set(spent) == {"alice", "bob"}
     assert spent["alice"][0] == 5 * 12_345
     assert spent["bob"] == (0, 0)
+    assert books.spent(ready, NOON + 5, NOON + 7)["alice"][0] == 2 * 12_345
+
+
+class Planned(SqliteDatabase):
+    """Notes how each query is going to be answered."""
+
+    plans: ClassVar[list[str]] = []
+
+    def query(self, sql, parameters=()):
+        """As `Database`."""
+        for row in super().query(f"EXPLAIN QUERY PLAN {sql}", parameters):
+            self.plans.append(row[-1])
+        return super().query(sql, parameters)
+
+
+def test_what_was_spent_is_in_the_index(tmp_path):
+    """A start sums up a month of it: no row, with its trace of kilobytes, is read for that."""
+    with Planned(tmp_path / "ledger.db", 5.0) as database:
+        migrate(database)
+        database.plans.clear()
+
+        books.spent(database, 0.0, NOON)
+        books.carbon_g(database, 0.0, NOON)
+
+        looks = [plan for plan in database.plans if "requests" in plan]
+        assert len(looks) == 2
+        assert all("COVERING INDEX" in plan for plan in looks), looks
