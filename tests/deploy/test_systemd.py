@@ -13,6 +13,7 @@ import pytest
 
 from lowproxy.catalogue import load
 from lowproxy.config import ENV_KEY, SEARCHED, Config, Server, Timeouts
+from lowproxy.config import load as config_of
 from lowproxy.server.listeners import BACKLOG
 from tests.deploy.tree import DEPLOY, ROOT, options, served
 from tests.e2e.conftest import KEY, START_S, free_port, running_gateway
@@ -154,15 +155,26 @@ def test_all_units_may_do_the_same(unit):
     assert unit.partition(start)[2] == first.partition(start)[2] != ""
 
 
-def test_the_example_environment_is_the_one_that_the_units_name(unit):
-    """Installed under the name that the unit has; it names variables that are read."""
+def test_the_example_environment_is_the_one_that_the_units_name(unit, tmp_path):
+    """Installed under the name that the unit has; it names variables that are read.
+
+    They are read by themselves, or once the option is set that stands above them.
+    """
     builtin = load(Config(), {})
     text = ENVIRONMENT.read_text()
+    options_named = re.findall(r'^# server\.(\w+ = "(\w+)")', text, re.MULTILINE)
 
     assert f"# {options(unit, 'EnvironmentFile')[0]}," in text
     for name in re.findall(r"^#?([A-Z_]+)=", text, re.MULTILINE):
         wishes = " ".join(builtin.dormant.values())
-        assert name == ENV_KEY or re.search(rf"\b{name}\b", wishes), name
+        by_itself = name == ENV_KEY or re.search(rf"\b{name}\b", wishes)
+        assert by_itself or name in {each for _, each in options_named}, name
+    for option, name in options_named:
+        path = tmp_path / "lowproxy.toml"
+        path.write_text(f"[server]\n{option}\n")
+        secret = config_of(path, {name: "k" * 40}).admin_key
+        assert secret is not None
+        assert secret.reveal() == "k" * 40
 
 
 @pytest.mark.parametrize("name", SOCKETS)
