@@ -18,10 +18,10 @@ LATE_LF = b"\n"
 class Cutter:
     """Holds the unfinished event and gives out the finished ones."""
 
-    __slots__ = ("_after_cr", "_carry", "_cr")
+    __slots__ = ("_after_cr", "_cr", "carry")
 
     def __init__(self) -> None:
-        self._carry = bytearray()
+        self.carry = bytearray()
         self._cr = False  # a CR has been seen: line ends are no longer LF alone
         self._after_cr = False
 
@@ -29,22 +29,22 @@ class Cutter:
         """The events that `data` completes, in order."""
         if self._cr or b"\r" in data:
             return self._feed_any(data)
-        if self._carry:
+        if self.carry:
             # Look only at what is new (and one byte before), so that an event of megabytes in many
             # reads stays linear.
-            seen = max(0, len(self._carry) - 1)
-            self._carry += data
-            if self._carry.find(b"\n\n", seen) < 0:
+            seen = max(0, len(self.carry) - 1)
+            self.carry += data
+            if self.carry.find(b"\n\n", seen) < 0:
                 return []
-            data = bytes(self._carry)
-            self._carry.clear()
+            data = bytes(self.carry)
+            self.carry.clear()
         events = []
         start = 0
         while (i := data.find(b"\n\n", start)) >= 0:
             events.append(data[start : i + 2])
             start = i + 2
         if start < len(data):
-            self._carry += data[start:]
+            self.carry += data[start:]
         return events
 
     def _feed_any(self, data: bytes) -> list[bytes]:
@@ -55,31 +55,31 @@ class Cutter:
             if data.startswith(b"\n"):
                 events.append(LATE_LF)
                 data = data[1:]
-        seen = max(0, len(self._carry) - 3)
-        self._carry += data
+        seen = max(0, len(self.carry) - 3)
+        self.carry += data
         start = 0
-        while match := _BLANK.search(self._carry, max(start, seen)):
-            events.append(bytes(self._carry[start : match.end()]))
+        while match := _BLANK.search(self.carry, max(start, seen)):
+            events.append(bytes(self.carry[start : match.end()]))
             start = match.end()
-        del self._carry[:start]
-        if start and not self._carry:
+        del self.carry[:start]
+        if start and not self.carry:
             self._after_cr = events[-1].endswith(b"\r")
         return events
 
     @property
     def pending(self) -> int:
         """Bytes of the unfinished event."""
-        return len(self._carry)
+        return len(self.carry)
 
     @property
     def pending_is_comment(self) -> bool:
         """Whether the unfinished event begins as a comment."""
-        return self._carry.startswith(b":")
+        return self.carry.startswith(b":")
 
     def rest(self) -> bytes:
         """Takes out the unfinished event."""
-        rest = bytes(self._carry)
-        self._carry.clear()
+        rest = bytes(self.carry)
+        self.carry.clear()
         return rest
 
 

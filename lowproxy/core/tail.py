@@ -31,7 +31,7 @@ from lowproxy.core.eco_measured import told_beside, told_in
 from lowproxy.core.parsing import loads
 from lowproxy.core.shape import Shape
 from lowproxy.core.sse import LATE_LF, Cutter, payload
-from lowproxy.core.template import Template, learn
+from lowproxy.core.template import Apply, learn
 from lowproxy.core.usage import Usage
 
 # An event that may be the final one is held whole; no provider is known to send a larger one.
@@ -109,7 +109,7 @@ class TailRewriter:
         # An event's bytes up to the end of its model value as last seen, what they become, and the
         # same while an event that begins with them may go the short way: else empty.
         self._prefix = self._new_prefix = self._known = b""
-        self.template: Template | None = None  # while the short way is open
+        self.template: Apply | None = None  # while the short way is open
         self._learned = 0  # templates so far
         self._span: tuple[int, int] | None = (
             None  # of the model's value in the last event
@@ -140,8 +140,8 @@ class TailRewriter:
             self._text += len(data)
             return data
         template = self.template
-        if template is not None and not self._cutter.pending:
-            passed = template.apply(data)  # mostly a read is one event
+        if template is not None and not self._cutter.carry:
+            passed = template(data)  # mostly a read is one event
             if passed is not None:
                 self.pieces += 1
                 self._text += len(data) - self._overhead
@@ -149,7 +149,7 @@ class TailRewriter:
         known = self._known
         out = []
         for event in self._cutter.feed(data):
-            if template is not None and (passed := template.apply(event)) is not None:
+            if template is not None and (passed := template(event)) is not None:
                 self.pieces += 1
                 self._text += len(event) - self._overhead
                 out.append(passed)

@@ -6,7 +6,7 @@ searching: what was known of the learned one holds for it.
 """
 
 import re
-from typing import NamedTuple
+from collections.abc import Callable
 
 # The strings that vary. Inside a string the quotes would be escaped, so only a member is found.
 _TEXT = re.compile(
@@ -17,40 +17,11 @@ _PADDING = re.compile(rb'"obfuscation"[ ]?:[ ]?"')
 string_rest = re.compile(rb'[^"\\\r\n]*+(?:\\[^\r\n][^"\\\r\n]*+)*+').match
 
 
-class Template(NamedTuple):
-    """`lead` + text + `middle` [+ padding + `last`], and what each becomes. `last` is empty without padding."""
-
-    lead: bytes
-    new_lead: bytes
-    middle: bytes
-    new_middle: bytes
-    last: bytes
-    new_last: bytes
-
-    def apply(self, data: bytes) -> bytes | None:
-        """What becomes of a read; None where it is not one chunk of this form."""
-        lead, new_lead, middle, new_middle, last, new_last = self
-        at = len(lead)
-        if not data.startswith(lead):
-            return None
-        end = string_rest(data, at).end()  # type: ignore[union-attr] # matches nothing at the least
-        if end == at or not data.startswith(middle, end):
-            return None
-        if not last:
-            if len(data) != end + len(middle):
-                return None
-            return b"%b%b%b" % (new_lead, data[at:end], new_middle)
-        pad = end + len(middle)
-        after = string_rest(data, pad).end()  # type: ignore[union-attr]
-        if data[after:] != last:
-            return None
-        if new_last is last and new_middle is middle:
-            return new_lead + data[at:]
-        text, padding = data[at:end], data[pad:after]
-        return b"".join((new_lead, text, new_middle, padding, new_last))
+# Gives what becomes of a read; None where it is not one chunk of the learned form.
+Apply = Callable[[bytes], bytes | None]
 
 
-def learn(event: bytes, span: tuple[int, int] | None, model: bytes) -> Template | None:
+def learn(event: bytes, span: tuple[int, int] | None, model: bytes) -> Apply | None:
     """The template of a chunk of one choice that is passed on as it is but for its model.
 
     `span` is where the model's value stands, and `model` what takes its place, as JSON. None: no template.
@@ -75,4 +46,54 @@ def learn(event: bytes, span: tuple[int, int] | None, model: bytes) -> Template 
             new = old[: span[0] - start] + model + old[span[1] - start :]
             replaced = True
         made += old, new
-    return Template(*made) if replaced else None
+    if not replaced:
+        return None
+    return _unpadded(*made[:4]) if padding is None else _padded(*made)
+
+
+def _unpadded(lead: bytes, new_lead: bytes, middle: bytes, new_middle: bytes) -> Apply:
+    """`lead` + text + `middle`, and what the two become."""
+    at, size = len(lead), len(middle)
+    keeps_middle = new_middle == middle
+
+    def apply(data: bytes) -> bytes | None:
+        if not data.startswith(lead):
+            return None
+        end = string_rest(data, at).end()  # type: ignore[union-attr] # matches nothing at the least
+        if end == at or len(data) != end + size or not data.endswith(middle):
+            return None
+        if keeps_middle:
+            return new_lead + data[at:]
+        return b"%b%b%b" % (new_lead, data[at:end], new_middle)
+
+    return apply
+
+
+def _padded(
+    lead: bytes,
+    new_lead: bytes,
+    middle: bytes,
+    new_middle: bytes,
+    last: bytes,
+    new_last: bytes,
+) -> Apply:
+    """`lead` + text + `middle` + padding + `last`, and what the three become."""
+    at, size = len(lead), len(middle)
+    keeps_rest = new_last == last and new_middle == middle
+
+    def apply(data: bytes) -> bytes | None:
+        if not data.startswith(lead):
+            return None
+        end = string_rest(data, at).end()  # type: ignore[union-attr]
+        if end == at or not data.startswith(middle, end):
+            return None
+        pad = end + size
+        after = string_rest(data, pad).end()  # type: ignore[union-attr]
+        if data[after:] != last:
+            return None
+        if keeps_rest:
+            return new_lead + data[at:]
+        text, padding = data[at:end], data[pad:after]
+        return b"".join((new_lead, text, new_middle, padding, new_last))
+
+    return apply
