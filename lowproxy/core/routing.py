@@ -63,6 +63,14 @@ class RouteDecision:
         return {}
 
     @cached_property
+    def bounds(self) -> dict[Any, Any]:
+        """The most that requests of some size may take of its candidates.
+
+        With the decision, and for as long as it lives: until readings change.
+        """
+        return {}
+
+    @cached_property
     def rejections(self) -> tuple[Rejection, ...]:
         """Those that may not serve, with the first rule that says so: worked out when asked for."""
         if self._rejections is not None or self.world is None:
@@ -85,8 +93,6 @@ class Memo:
 
     def __init__(self) -> None:
         self._known: dict[_Asked, _Kept] = {}
-        # The most that requests of some size may take of the candidates of a decision.
-        self.bounds: dict[Any, Any] = {}
 
     def find(self, asked: "_Asked") -> "_Kept | None":
         """What was decided, if with the same readings; the caller sees to that."""

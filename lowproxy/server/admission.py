@@ -30,8 +30,8 @@ from lowproxy.server.parts import Parts
 from lowproxy.store.limiter import MemoryLimiter
 
 UG_PER_G = 1_000_000
-# Estimates remembered for one pool: more questions than callers ask again.
-MOST_BOUNDS = 1024
+# Estimates remembered with one decision: more sizes than callers send within a second.
+MOST_BOUNDS = 64
 _RATES = {
     "requests_per_minute": "of them are",
     "tokens_per_minute": "of them are",
@@ -145,7 +145,6 @@ def _bounded(
     step = max(0, size.bit_length() - 4)
     size = ((size >> step) + 1) << step
     asked = (
-        id(decision),
         size,
         chat.max_tokens,
         chat.choices,
@@ -154,19 +153,18 @@ def _bounded(
         limits.money,
         limits.daily_carbon_ug is None,
     )
-    bounds = parts.memo.bounds
+    bounds = decision.bounds
     known = bounds.get(asked)
     if known is not None:
-        return known[1], known[2]
+        return known[0], known[1] or decision
     estimate, countable = _estimate(parts, key, limits, chat, size, decision.candidates)
-    less = decision
+    less = None  # never the decision itself: it would live until the collector finds it
     if len(countable) < len(decision.candidates):
         less = attrs.evolve(decision, candidates=countable)
     if len(bounds) >= MOST_BOUNDS:
         bounds.clear()
-    # The decision is kept, too: as long as it is, its id is nobody else's.
-    bounds[asked] = decision, estimate, less
-    return estimate, less
+    bounds[asked] = estimate, less
+    return estimate, less or decision
 
 
 def _estimate(
