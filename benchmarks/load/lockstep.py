@@ -3,13 +3,15 @@
 The gateway runs on its own thread and event loop, as `lowproxy serve` builds it. The driver
 stands on both sides of it with blocking sockets: it plays the provider and the caller, sends
 an event up there and waits until it has come out down here. So every event is a read of its
-own and a count does not depend on how fast the machine is.
+own and a count does not depend on how fast the machine is. What the gateway leaves for a tenth of a second
+later, its books and its log, waits here until `settle`.
 """
 
 import asyncio
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +22,12 @@ import uvloop
 from benchmarks.load.proxies import CALLER_KEY, UPSTREAM_KEY, Place, lowproxy_config
 from benchmarks.load.workloads import WORKLOADS, Workload
 from lowproxy.catalogue import open_config
-from lowproxy.logs import set_up
-from lowproxy.server.app import running
+from lowproxy.logs import Lines, set_up
+from lowproxy.server import books
+from lowproxy.server.app import Gateway, running
 
 LIMIT_S = 20.0
+NEVER_S = 1e6
 T = TypeVar("T")
 
 HEAD = (
@@ -126,7 +130,8 @@ class Bench:
         self._listener = listener
         self._free: list[socket.socket] = []  # provider's connections without a stream
         self.loop = CountingLoop()
-        self.port = 0
+        self.gateway: Gateway | None = None
+        self.flush: Callable[[], None] | None = None  # of the log
 
     def call(self, function: Callable[[], T]) -> T:
         """Run a function on the gateway's thread, between two of its callbacks."""
@@ -135,6 +140,28 @@ class Bench:
             return function()
 
         return asyncio.run_coroutine_threadsafe(soon(), self.loop).result(LIMIT_S)
+
+    def settle(self, *, forget: bool = False) -> None:
+        """Have everything written that waits.
+
+        With `forget` until it is in the database, and the last requests are not remembered either.
+        """
+        assert self.gateway is not None and self.flush is not None, "it is running"
+        parts, flush = self.gateway.parts, self.flush
+
+        def write() -> None:
+            books.write_all(parts)
+            flush()
+
+        self.call(write)
+        if not forget:
+            return
+        ledger, give_up = parts.ledger, time.monotonic() + LIMIT_S
+        while ledger and (ledger.depth or ledger._writing):
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"the ledger keeps {ledger.depth} records waiting")
+            time.sleep(0.02)
+        self.call(parts.metrics.tally.recent.clear)
 
     def open(self, caller: socket.socket | None = None) -> Stream:
         """One more stream, its first event relayed; on a kept connection where one is given."""
@@ -151,9 +178,13 @@ class Bench:
         self._free.append(exchange.provider)
 
     def _dial(self) -> socket.socket:
-        caller = socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT_S)
+        caller = socket.create_connection(("127.0.0.1", self._port()), timeout=LIMIT_S)
         caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return caller
+
+    def _port(self) -> int:
+        assert self.gateway is not None, "it is running"
+        return self.gateway.listen.port
 
     def _asked(self, caller: socket.socket, load: Workload) -> Stream:
         body = load.body(load.model, asks_usage=False)
@@ -208,11 +239,23 @@ def bench(folder: Path) -> Iterator[Bench]:
         file = folder / "lowproxy.toml"
         file.write_text(lowproxy_config(Place(0, 0, folder, upstream)))
         secrets = {"LOWROUTER_API_KEY": CALLER_KEY, "BENCH_UPSTREAM_KEY": UPSTREAM_KEY}
+        secrets["STATE_DIRECTORY"] = str(folder)
         with (folder / "access.log").open("w") as log:
-            set_up("json", log)
-            with _gateway(made, *open_config(file, secrets)):
+            made.flush = set_up("json", log, batched=True)
+            with _unhurried(), _gateway(made, *open_config(file, secrets)):
                 yield made
                 made.close()
+
+
+@contextlib.contextmanager
+def _unhurried() -> Iterator[None]:
+    """What is written by a timer would be counted now here, now there: only `settle` writes."""
+    before = books.DELAY_S, Lines.FLUSH_S
+    books.DELAY_S = Lines.FLUSH_S = NEVER_S
+    try:
+        yield
+    finally:
+        books.DELAY_S, Lines.FLUSH_S = before
 
 
 @contextlib.contextmanager
@@ -222,7 +265,7 @@ def _gateway(made: Bench, config: Any, catalogue: Any) -> Iterator[None]:
 
     async def live() -> None:
         async with running(config, catalogue) as gateway:
-            made.port = gateway.listen.port
+            made.gateway = gateway
             ready.set()
             await stop.wait()
 

@@ -160,15 +160,16 @@ def plain(place: Place) -> Start:
 def lowproxy(place: Place) -> Start | None:
     """The gateway with all its duties.
 
-    A key with a policy, 20 endpoints in four regions to choose from, model names that differ
-    upstream so that every event is rewritten, sizes known so that eco is worked out, metrics, the
-    books in SQLite and the access line to a file.
+    A key with a policy and every kind of limit, 20 endpoints in four regions to choose from, model names
+    that differ upstream so that every event is rewritten, prices and sizes known so that cost and eco are
+    worked out, metrics, the books in SQLite and the access line to a file.
     """
     program = os.environ.get("BENCH_LOWPROXY")
     command = [program] if program else [sys.executable, "-m", "lowproxy"]
     config = place.folder / "lowproxy.toml"
     config.write_text(lowproxy_config(place))
     env = {"LOWROUTER_API_KEY": CALLER_KEY, "BENCH_UPSTREAM_KEY": UPSTREAM_KEY}
+    env["STATE_DIRECTORY"] = str(place.folder)
     if place.authority:
         env["SSL_CERT_FILE"] = str(place.authority)
     return Start(
@@ -196,6 +197,13 @@ def lowproxy_config(place: Place) -> str:
         'key_env = "LOWROUTER_API_KEY"',
         'region = "eu-west"',
         'models = ["bench*"]',
+        # All that a key can be limited by, and far more of it than a run uses up.
+        "requests_per_minute = 1000000000",
+        "tokens_per_minute = 1000000000000",
+        "max_streams = 1000000",
+        "daily_limit = 1000000.0",
+        "monthly_limit = 10000000.0",
+        "daily_carbon_g = 1000000000.0",
         "",
         "[[providers]]",
         'id = "provider"',

@@ -1,6 +1,7 @@
 """System calls of a process tree, counted inside a given time by strace."""
 
 import contextlib
+import ctypes
 import re
 import signal
 import subprocess
@@ -37,6 +38,28 @@ def traced(pids: list[int], log: Path, core: int) -> Iterator[None]:
     finally:
         tracer.send_signal(signal.SIGINT)
         tracer.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def thread_traced(tid: int, log: Path) -> Iterator[None]:
+    """Write every system call of one thread of this process to `log`."""
+    program = find("strace")
+    if program is None:
+        raise FileNotFoundError("strace is not installed")
+    # Where only a parent may trace, ptrace(2) of yama, we let our child do it: PR_SET_PTRACER, anybody.
+    ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(2**64 - 1), 0, 0, 0)
+    command = [program, "-ttt", "-s", "0", "-o", str(log), "-p", str(tid)]
+    tracer = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert tracer.stderr is not None, "it is a pipe"
+    with tracer.stderr:
+        tracer.stderr.readline()  # that it is attached, or why not
+        try:
+            yield
+        finally:
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait(timeout=30)
 
 
 def counted(log: Path, opened_at: float, wall_s: float) -> dict[str, int]:

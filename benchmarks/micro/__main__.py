@@ -59,10 +59,13 @@ async def with_gateway(folder: Path) -> dict[str, Any]:
     file = folder / "lowproxy.toml"
     file.write_text(lowproxy_config(Place(0, 0, folder, "http://127.0.0.1:9")))
     secrets = {"LOWROUTER_API_KEY": CALLER_KEY, "BENCH_UPSTREAM_KEY": UPSTREAM_KEY}
+    secrets["STATE_DIRECTORY"] = str(folder)
     with (folder / "access.log").open("w") as log:
-        set_up("json", log)
+        flush = set_up("json", log, batched=True)
         async with running(*open_config(file, secrets)) as gateway:
-            return measured(gateway.parts)
+            found = measured(gateway.parts)
+        flush()
+        return found
 
 
 def main() -> int:

@@ -27,15 +27,17 @@ from lowproxy.core.tail import TailRewriter
 from lowproxy.core.usage import Usage
 from lowproxy.providers import DIALECTS
 from lowproxy.server.admission import admit_here, balance_field, settle
-from lowproxy.server.books import write_down
+from lowproxy.server.books import write_all, write_down
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
 from lowproxy.server.proxy import annotation
 from lowproxy.store.limiter import MemoryLimiter
+from lowproxy.transport.dispatch import Attempt
 
 EVENT = CHUNK % (CONTENT % (7, b"x" * 24))
 LAST = b"".join((CHUNK % FINISH, CHUNK % USAGE, b"data: [DONE]\n\n"))
 READ = 10  # events in one read
+TOGETHER = 100  # requests of one entry in the books
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def stages(parts: Parts) -> list[Stage]:
     limited = Exchange.begin("POST")
     limited.key = attrs.evolve(key, name="limited", limits=LIMITS)
     limited.usage, limited.cost_nano = usage, 27_000
+    limited.attempts = [Attempt(chosen.id, "ok", 0.1)]
 
     limiter = MemoryLimiter()
     parts.limiter = limiter
@@ -121,6 +124,12 @@ def stages(parts: Parts) -> list[Stage]:
         told = [*rate_fields(held.rates), balance_field(held.balance_nano - 27_000)]
         settle(parts, limited, held)
         return told
+
+    def books() -> None:
+        """As many as a busy tenth of a second brings, written down together."""
+        for _ in range(TOGETHER):
+            write_down(parts, exchange)
+        write_all(parts)
 
     return [
         Stage("open the exchange", "request", lambda: Exchange.begin("POST")),
@@ -168,6 +177,7 @@ def stages(parts: Parts) -> list[Stage]:
         Stage(
             "books: record, metrics, line",
             "request",
-            lambda: write_down(parts, exchange),
+            books,
+            TOGETHER,
         ),
     ]

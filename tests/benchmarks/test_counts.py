@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.counts import BUDGETS
+from benchmarks.counts import BUDGETS, SYSTEM_CALLS
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "counts.py"
-SYSTEM_CALLS = "system calls per event"
 
 
 @pytest.fixture(scope="module")
