@@ -11,6 +11,7 @@ from lowproxy.cli.grace import needed_s, of_manifest, of_unit, seen, too_short
 from lowproxy.config import Config, FeedConfig
 from lowproxy.config.money import OLD_DAYS, rates
 from lowproxy.core.access import ApiKey
+from lowproxy.core.grid_reading import MARGINAL
 from lowproxy.core.upstreams import region_matches
 from lowproxy.errors import ConfigError
 
@@ -127,6 +128,10 @@ def _notes(config: Config, catalogue: Catalogue) -> Iterator[str]:
         age = (datetime.datetime.now(datetime.UTC).date() - row.date).days
         if age > OLD_DAYS:
             yield f"the rate of {row.currency} in billing.rates is {age} days old"
+    if config.routing.carbon_signal != MARGINAL:
+        for feed in config.feeds:
+            if feed.signal == MARGINAL:
+                yield f'{feed.label} is asked for nothing: routing.carbon_signal is not "marginal"'
     regions = {endpoint.region for endpoint in catalogue.endpoints}
     for key in config.keys:
         pin = key.region

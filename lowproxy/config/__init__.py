@@ -40,6 +40,7 @@ from lowproxy.config.state import Places, locate
 from lowproxy.config.tls import placed_server, placed_upstream, tls_problems
 from lowproxy.config.values import DIALECTS, Listen
 from lowproxy.core.access import ApiKey
+from lowproxy.core.grid_reading import MARGINAL
 from lowproxy.core.keys import MIN_KEY_CHARS, hash_key
 from lowproxy.core.secret import Secret
 from lowproxy.core.tunnel import Proxy
@@ -202,7 +203,7 @@ def read(
     admin_key, wrong = _admin_key(server, environ, path.parent if path else Path())
     problems += wrong
     problems += _ports(server)
-    problems += _routing(rows.get("routing", Routing()))
+    problems += _routing(rows.get("routing", Routing()), grid)
     problems += _duplicates(rows.get("providers", ()), rows.get("models", ()))
     problems = misread + unheard(problems, misread)
     config = Config(
@@ -221,8 +222,8 @@ def read(
     return config, problems
 
 
-def _routing(routing: Routing) -> list[str]:
-    """Weights that weigh nothing, and a pin that nothing could satisfy."""
+def _routing(routing: Routing, grid: Grid) -> list[str]:
+    """Weights that weigh nothing, a pin that nothing could satisfy, a signal that nobody sends."""
     problems = [
         f"routing.{name}: all weights are 0, needs one that is more"
         for name in ("low_carbon", "standard", "cheap")
@@ -231,6 +232,12 @@ def _routing(routing: Routing) -> list[str]:
     if not routing.accept_provenance:
         problems.append(
             'routing.accept_provenance: empty, needs "contractual" at least'
+        )
+    if routing.carbon_signal == MARGINAL and not any(
+        row.signal == MARGINAL for row in grid.sources
+    ):
+        problems.append(
+            'routing.carbon_signal: found "marginal", needs a [[grid.sources]] row with signal = "marginal"'
         )
     return problems
 

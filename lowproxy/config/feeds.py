@@ -8,6 +8,7 @@ import attrs
 from lowproxy.config.credentials import FileSecret, from_environ
 from lowproxy.config.rows import GridRow
 from lowproxy.core.grid_kinds import KINDS, GridKind
+from lowproxy.core.grid_reading import MARGINAL
 from lowproxy.core.secret import Secret
 
 
@@ -25,6 +26,7 @@ class FeedConfig:
     refresh_s: float
     max_age_s: float
     timeout_s: float
+    signal: str = "average"  # or marginal: for ranking alone
 
 
 def read_feeds(
@@ -39,6 +41,11 @@ def read_feeds(
         problems += [f"grid.sources[{i}]{each}" for each in wrong]
         if not wrong:
             feeds.append(_feed(row, KINDS[row.kind], token, folder))
+    if len({each.factor for each in feeds if each.signal == MARGINAL}) > 1:
+        problems.append(
+            "grid.sources: found marginal rows of both factors, which do not compare;"
+            ' needs factor = "lifecycle" or factor = "direct" in all of them'
+        )
     return tuple(feeds), problems
 
 
@@ -48,7 +55,7 @@ def _feed(
     zones = row.zones or ({kind.only: ""} if kind.only else {})
     return FeedConfig(
         kind=row.kind,
-        label=kind.label,
+        label=f"{kind.label}-marginal" if row.signal == MARGINAL else kind.label,
         factor=row.factor,
         url=row.url or kind.url or "",
         path=folder / row.path if row.path else None,
@@ -59,6 +66,7 @@ def _feed(
         refresh_s=row.refresh_s or kind.refresh_s,
         max_age_s=row.max_age_s or kind.max_age_s,
         timeout_s=row.timeout_s,
+        signal=row.signal,
     )
 
 
@@ -84,7 +92,12 @@ def _token(
 
 
 def _mistakes(row: GridRow, kind: GridKind) -> list[str]:
-    return [*_place(row, kind), *_zones(row, kind), *_factor(row, kind)]
+    return [
+        *_place(row, kind),
+        *_zones(row, kind),
+        *_factor(row, kind),
+        *_signal(row, kind),
+    ]
 
 
 def _place(row: GridRow, kind: GridKind) -> Iterator[str]:
@@ -111,6 +124,12 @@ def _zones(row: GridRow, kind: GridKind) -> Iterator[str]:
         if not (name or kind.only or kind.name_of(zone)):
             right = f'{{ "{zone}" = "what it is called there" }}'
             yield f'.zones: kind "{row.kind}" has no known name for {zone}; needs {right}'
+
+
+def _signal(row: GridRow, kind: GridKind) -> Iterator[str]:
+    if row.signal == MARGINAL and not kind.marginal:
+        holders = ", ".join(name for name, each in KINDS.items() if each.marginal)
+        yield f'.signal: kind "{row.kind}" tells averages only; marginal may be {holders}'
 
 
 def _factor(row: GridRow, kind: GridKind) -> Iterator[str]:

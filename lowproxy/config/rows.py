@@ -38,6 +38,7 @@ from lowproxy.config.values import (
     Provenance,
     Region,
     SharedUrl,
+    Signal,
     StoreUrl,
     Targets,
     Text,
@@ -174,10 +175,11 @@ class GridRow:
     """`[[grid.sources]]`: a live source of carbon intensity; earlier rows go before later ones.
 
     `zones`: all that it is asked for, as a list, or as a table to the source's own names. None means the
-    kind's own (`lowproxy.core.grid_kinds`).
+    kind's own (`lowproxy.core.grid_kinds`). A `marginal` figure is for ranking alone: `Routing.carbon_signal`.
     """
 
     kind: GridKindName
+    signal: Signal = "average"
     zones: Zones | None = None
     factor: Factor = "lifecycle"
     token_env: EnvName | None = None
@@ -283,6 +285,8 @@ class Routing:
     """
 
     accept_provenance: tuple[Provenance, ...] = ("contractual", "declared")
+    # What the grams of a score are made with. "marginal" needs sources of that signal; it weighs no answer.
+    carbon_signal: Signal = "average"
     low_carbon: WeightsRow = WeightsRow(0.7, 0.15, 0.15)
     standard: WeightsRow = WeightsRow(0.1, 0.3, 0.6)
     cheap: WeightsRow = WeightsRow(0.1, 0.1, 0.8)

@@ -326,6 +326,7 @@ Zone = Annotated[str, _zone]
 Zones = Annotated[Mapping[str, str], _zones]
 GridKindName = Annotated[str, _one_of(*KINDS)]
 Factor = Annotated[str, _one_of("lifecycle", "direct")]
+Signal = Annotated[str, _one_of("average", "marginal")]
 BaseUrl = Annotated[str, _base_url]
 ChatPath = Annotated[str, _chat_path]
 Account = Annotated[

@@ -94,10 +94,10 @@ def stays(
         answer = old.model.answer_tokens
     cached = min(stay.tokens, prompt)
     grams = less_grams = 0.0
-    if old.grams is not None:
-        grams = old.grams.of(prompt, answer)
+    if old.ranked is not None:
+        grams = old.ranked.of(prompt, answer)
         # The answer looks back on all of the prompt, read afresh or not.
-        less_grams = grams - (1 - CACHED_ENERGY) * old.grams.prompt * cached
+        less_grams = grams - (1 - CACHED_ENERGY) * old.ranked.prompt * cached
         own *= ((less_grams + LEAST_G) / (grams + LEAST_G)) ** weights.carbon
     if old.prices is not None:
         whole = old.prices.of(prompt, answer)

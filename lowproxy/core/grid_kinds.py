@@ -43,6 +43,7 @@ class GridKind:
     open_ended: bool = False  # without zones, whatever it holds
     name_of: Callable[[str], str | None] = str  # a zone as it calls it; None: unknown
     direct: bool = True  # it has, or may hold, direct factors
+    marginal: bool = False  # it may hold marginal figures: the operator says
     refresh_s: float = 600.0
     max_age_s: float = 7200.0
 
@@ -79,8 +80,10 @@ KINDS: Mapping[str, GridKind] = {
         max_age_s=14400.0,
     ),
     # Its locations are cloud regions; a zone has none by nature.
-    "carbonaware": GridKind("carbon-aware-sdk", name_of=lambda zone: None),
+    "carbonaware": GridKind(
+        "carbon-aware-sdk", name_of=lambda zone: None, marginal=True
+    ),
     # A look at a small file costs nothing.
-    "file": GridKind("operator-file", open_ended=True, refresh_s=10.0),
-    "http": GridKind("operator-http", open_ended=True),
+    "file": GridKind("operator-file", open_ended=True, marginal=True, refresh_s=10.0),
+    "http": GridKind("operator-http", open_ended=True, marginal=True),
 }

@@ -15,6 +15,15 @@ MAX_G_PER_KWH = 2000.0
 MAX_AHEAD_S = 3600.0
 
 
+# Signals of a source; the other is "average", which is the only one that weighs answers.
+MARGINAL = "marginal"
+
+
+def marginal_key(zone: str) -> str:
+    """Where a zone's marginal reading is kept beside averages: no zone is spelled so, hence none finds it."""
+    return f"{zone}:marginal"
+
+
 class RejectedReadingError(Exception):
     """A source's answer cannot be used; `reason` is one of few words, for a metric."""
 

@@ -12,7 +12,7 @@ from lowproxy.core.ordering import ordered
 from lowproxy.core.policy import Scale, Weights
 from lowproxy.core.routing import Rejection, RouteDecision, accepted_of
 from lowproxy.core.rules import World
-from lowproxy.core.score import TIE, Terms, scores, terms_of
+from lowproxy.core.score import TIE, Terms, ranked_g, scores, terms_of
 from lowproxy.core.upstreams import Candidate
 
 # Of a pool of hundreds nobody reads more; how many are left out is told.
@@ -147,6 +147,8 @@ def _row(scored: _Scored, world: World) -> dict[str, Any]:
         "currency": candidate.currency,
         "score": six(score),
     }
+    if candidate.ranked is not candidate.grams:
+        row["marginal_g"] = _six(ranked_g(candidate, world.size))
     if candidate.id in world.resting:
         row["resting"] = True
     return row

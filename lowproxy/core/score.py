@@ -87,7 +87,7 @@ def scores(
     if answer is None:
         lines = list(map(_USUAL, candidates))
     else:
-        lines = [line(c.grams, c.prices, answer) for c in candidates]
+        lines = [line(c.ranked, c.prices, answer) for c in candidates]
     found = _products(lines, float(prompt), weights, carbon_price)
     if isnan(sum(found)):  # somebody has a gap
         found = _products(_filled(lines), float(prompt), weights, carbon_price)
@@ -156,6 +156,16 @@ def terms_of(candidate: Candidate, size: Size, latencies: Mapping[str, float]) -
         None if grams is None else grams.of(prompt, answer),
         latencies.get(candidate.id),
         None if prices is None else prices.of(prompt, answer),
+    )
+
+
+def ranked_g(candidate: Candidate, size: Size) -> float | None:
+    """The grams that its score is made from, where those are by another signal than the answer's: for the trace."""
+    prompt, answer = size
+    if candidate.ranked is None:
+        return None
+    return candidate.ranked.of(
+        prompt, candidate.model.answer_tokens if answer is None else answer
     )
 
 

@@ -74,7 +74,8 @@ class Candidate:
 
     `carbon_g_per_1k` (per 1000 tokens, typical request) and `price_per_1k` (in the provider's currency as
     it stands) are for tables; `grams` and `prices` are what a request is weighed with. All are worked out
-    once per snapshot; None is unknown. `tokens_per_s` is published, not measured here.
+    once per snapshot; None is unknown. `tokens_per_s` is published, not measured here. `ranked` is what the
+    grams of its score are made from: `grams`, unless the operator ranks by another signal.
     """
 
     model: Model
@@ -84,6 +85,7 @@ class Candidate:
     grams: Grams | None = attrs.field(repr=False)
     zone: str | None = attrs.field()  # the one grid zone it draws from
     tokens_per_s: float | None = None
+    ranked: Grams | None = attrs.field(repr=False)
     id: str = attrs.field(init=False)  # in traces and in health: `endpoint/model`
     chat_url: str = attrs.field(init=False, repr=False)
     region: str = attrs.field(init=False, repr=False)
@@ -101,6 +103,10 @@ class Candidate:
     @zone.default
     def _zone(self) -> str | None:
         return self.endpoint.zone
+
+    @ranked.default
+    def _ranked(self) -> Grams | None:
+        return self.grams
 
     @id.default
     def _id(self) -> str:
@@ -144,12 +150,12 @@ class Candidate:
 
     @gaps.default
     def _gaps(self) -> int:
-        no_grams = NO_GRAMS if self.grams is None else 0
+        no_grams = NO_GRAMS if self.ranked is None else 0
         return no_grams | (NO_PRICE if self.prices is None else 0)
 
     @usual.default
     def _usual(self) -> Line:
-        return line(self.grams, self.prices, self.model.answer_tokens)
+        return line(self.ranked, self.prices, self.model.answer_tokens)
 
 
 @attrs.frozen

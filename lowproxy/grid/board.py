@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from lowproxy.config import FeedConfig
 from lowproxy.core.eco import CarbonIntensity
-from lowproxy.core.grid_reading import GridReading, iso
+from lowproxy.core.grid_reading import MARGINAL, GridReading, iso, marginal_key
 
 
 class Board:
@@ -21,12 +21,13 @@ class Board:
             self._readings[place][reading.zone] = reading
 
     def current(self, now: float) -> Mapping[str, CarbonIntensity]:
-        """What is fresh, by zone: of the first source that has it."""
+        """What is fresh, by zone: of the first source that has it. Marginal ones by `marginal_key`."""
         fresh: dict[str, CarbonIntensity] = {}
         for config, readings in zip(self._configs, self._readings, strict=True):
             for zone, reading in readings.items():
-                if zone not in fresh and now - reading.at <= config.max_age_s:
-                    fresh[zone] = _intensity(config, reading)
+                key = marginal_key(zone) if config.signal == MARGINAL else zone
+                if key not in fresh and now - reading.at <= config.max_age_s:
+                    fresh[key] = _intensity(config, reading)
         return fresh
 
     def held(self, now: float) -> list[tuple[str, str, float | None, float]]:
@@ -57,6 +58,7 @@ def _intensity(config: FeedConfig, reading: GridReading) -> CarbonIntensity:
         high=reading.grams_per_kwh,
         source=config.label,
         at=iso(reading.at),
+        kind=config.signal,
         factor=config.factor,
         live=True,
         estimated=reading.estimated,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import attrs
 
 from lowproxy.core.eco import CarbonIntensity
+from lowproxy.core.grid_reading import MARGINAL, marginal_key
 from lowproxy.grid.annual import AnnualGrid
 
 
@@ -13,7 +14,8 @@ class LatestGrid:
     """Readings of one moment; swapped whole, never edited. Asking it costs dictionary look-ups.
 
     Accounting takes the newest reading there is. Ranking takes life cycle factors only:
-    the annual table is one, and a direct figure beside it would win by its definition.
+    the annual table is one, and a direct figure beside it would win by its definition. A marginal reading is
+    for ranking alone, and never beside averages.
     """
 
     annual: AnnualGrid
@@ -39,3 +41,15 @@ class LatestGrid:
         if found.factor == "lifecycle":
             return found
         return self.annual.intensity(zone, region)
+
+    @property
+    def has_marginal(self) -> bool:
+        """Whether any marginal reading is in use."""
+        return any(each.kind == MARGINAL for each in self.live.values())
+
+    def marginal(self, zone: str | None, region: str) -> CarbonIntensity | None:
+        """For ranking, where the operator wants it: the zone's marginal reading; None where there is none."""
+        annual = self.annual.intensity(zone, region)
+        names = (zone, None if annual.blended else annual.zone)
+        found = (self.live.get(marginal_key(name)) for name in names if name)
+        return next((each for each in found if each is not None), None)

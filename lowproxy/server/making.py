@@ -144,7 +144,7 @@ def make_scales(config: Config) -> Scales:
         )
     except KeyError as exc:
         raise ConfigError([f"eco.methodology: {exc.args[0]}"]) from None
-    return Scales(method, *_tables())
+    return Scales(method, *_tables(), config.routing.carbon_signal)
 
 
 @functools.cache

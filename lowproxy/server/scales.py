@@ -16,6 +16,7 @@ from lowproxy.core.eco import (
 )
 from lowproxy.core.eco_measured import measured, unsized
 from lowproxy.core.expected import Grams
+from lowproxy.core.grid_reading import MARGINAL
 from lowproxy.core.model_names import ModelTable
 from lowproxy.core.upstreams import Candidate, Endpoint, Model
 from lowproxy.core.usage import Usage
@@ -45,6 +46,7 @@ class Expected(NamedTuple):
     grams: Grams | None
     zone: str | None
     tokens_per_s: float | None
+    ranked: Grams | None
 
 
 class _Worked(NamedTuple):
@@ -58,8 +60,15 @@ class _Worked(NamedTuple):
 class Scales:
     """Coefficients per (model, endpoint), worked out once; a request costs a few multiplications."""
 
-    def __init__(self, method: Method, table: ModelTable, grid: AnnualGrid) -> None:
+    def __init__(
+        self,
+        method: Method,
+        table: ModelTable,
+        grid: AnnualGrid,
+        signal: str = "average",
+    ) -> None:
         self._method = method
+        self._by_marginal = signal == MARGINAL
         self._table = table
         self._grid = LatestGrid(grid)
         self._places: dict[str, _Place] = {}
@@ -123,9 +132,25 @@ class Scales:
         deployed = facts.deployment if facts else None
         speed = deployed.tokens_per_s if deployed else None
         if coefficients is None:
-            return Expected(None, price, None, zone, speed)
+            return Expected(None, price, None, zone, speed, None)
         typical = coefficients.impact(TYPICAL).carbon_per_1k_tokens_g
-        return Expected(typical, price, coefficients.grams(), zone, speed)
+        grams = coefficients.grams()
+        ranked = self._ranked(model, endpoint, grams)
+        return Expected(typical, price, grams, zone, speed, ranked)
+
+    def _ranked(self, model: Model, endpoint: Endpoint, grams: Grams) -> Grams | None:
+        """What a score's grams are made from: by the marginal rate where the operator wants that.
+
+        Then a place without one is unknown, for an average beside it would not compare; while no place has
+        one they rank by averages, all of them.
+        """
+        if not (self._by_marginal and self._grid.has_marginal):
+            return grams
+        marginal = self._grid.marginal(endpoint.zone, endpoint.region)
+        if marginal is None:
+            return None
+        coefficients = self._work(model, endpoint, marginal)
+        return coefficients.grams() if coefficients else None
 
     def reading(self, endpoint: Endpoint) -> CarbonIntensity:
         """The grid where an endpoint stands."""

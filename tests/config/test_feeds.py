@@ -112,6 +112,10 @@ MAPS = 'kind = "electricitymaps"\nzones = ["FR"]\n'
             'kind = "eia"\ntoken_env = "GRID_TOKEN"\nzones = ["FR"]',
             '.zones: kind "eia" has no known name for FR',
         ),
+        (
+            'kind = "uk"\nsignal = "marginal"',
+            '.signal: kind "uk" tells averages only; marginal may be carbonaware',
+        ),
         ('kind = "uk"\nrefresh_s = 0', ".refresh_s: found 0, needs more than 0"),
         (
             'kind = "uk"\nmax_age = 5',
@@ -135,3 +139,42 @@ def test_they_stop_the_gateway(tmp_path):
     with pytest.raises(ConfigError) as caught:
         config.load(path, {}, searched=())
     assert len(caught.value.problems) == 2
+
+
+MARGINAL = '[[grid.sources]]\nkind = "file"\npath = "m.json"\nsignal = "marginal"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            '[routing]\ncarbon_signal = "marginal"',
+            'routing.carbon_signal: found "marginal", needs a [[grid.sources]] row',
+        ),
+        (
+            '[routing]\ncarbon_signal = "lowest"',
+            "routing.carbon_signal: found 'lowest'",
+        ),
+        (
+            MARGINAL + MARGINAL + 'factor = "direct"',
+            "grid.sources: found marginal rows of both factors",
+        ),
+    ],
+)
+def test_signals_that_cannot_rank(tmp_path, text, problem):
+    """A signal that nobody sends, and two that do not compare."""
+    path = tmp_path / "lowproxy.toml"
+    path.write_text(text)
+    _, problems = config.read(path, {}, searched=())
+    assert len(problems) == 1
+    assert problems[0].startswith(problem)
+
+
+def test_a_marginal_source(tmp_path):
+    """It is told by its label wherever its readings are."""
+    path = tmp_path / "lowproxy.toml"
+    path.write_text(MARGINAL + '[routing]\ncarbon_signal = "marginal"')
+    made, problems = config.read(path, {}, searched=())
+    assert not problems
+    (feed,) = made.feeds
+    assert (feed.label, feed.signal) == ("operator-file-marginal", "marginal")

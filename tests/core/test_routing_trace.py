@@ -215,3 +215,16 @@ def test_a_remembered_decision_tells_the_same():
 def test_nothing_to_tell():
     """A decision that was made by hand has no world."""
     assert trace(RouteDecision(())) == {}
+
+
+def test_a_ranking_by_another_signal_says_so():
+    """The grams of each row stay those that its answer would be weighed with."""
+    worse = attrs.evolve(CLEAN, ranked=CLEAN.grams._replace(completion=0.02))
+    blank = attrs.evolve(CHEAP, ranked=None)
+    said = told(pool=Pool({"m": (blank, worse, FAR)}))
+    rows = {row["provider"]: row for row in said["candidates"]}
+    assert [row["provider"] for row in said["candidates"]][-1] == "cheap"
+    assert rows["clean"]["carbon_g"] == 2.048
+    assert rows["clean"]["marginal_g"] > 20
+    assert rows["cheap"]["marginal_g"] is None
+    assert "marginal_g" not in rows["far"]

@@ -1,6 +1,6 @@
 """The board: newest, first, fresh."""
 
-from lowproxy.core.grid_reading import GridReading
+from lowproxy.core.grid_reading import GridReading, marginal_key
 from lowproxy.grid.board import Board
 from tests.grid_server import NOW, feed_config
 
@@ -48,3 +48,20 @@ def test_one_line_per_zone_and_source():
     board.put(0, GridReading("FR", 38.0, NOW))
     board.put(1, GridReading("FR", 40.0, NOW))
     assert board.held(NOW + 60) == [("FR", "electricitymaps", 38.0, 60.0)]
+
+
+def test_signals_are_kept_apart():
+    """A marginal reading neither replaces an average one nor is replaced by it."""
+    config = feed_config("file", signal="marginal", label="operator-file-marginal")
+    board = Board((config, FIRST))
+    board.put(0, GridReading("FR", 700.0, NOW))
+    board.put(1, GridReading("FR", 38.0, NOW))
+    current = board.current(NOW)
+    assert {key: (r.zone, r.kind) for key, r in current.items()} == {
+        "FR": ("FR", "average"),
+        marginal_key("FR"): ("FR", "marginal"),
+    }
+    assert [row[1] for row in board.held(NOW)] == [
+        "operator-file-marginal",
+        "electricitymaps",
+    ]

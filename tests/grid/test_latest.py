@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 from lowproxy.core.eco import CarbonIntensity
+from lowproxy.core.grid_reading import marginal_key
 from lowproxy.grid.annual import AnnualGrid
 from lowproxy.grid.latest import LatestGrid
 
@@ -61,3 +62,21 @@ def test_direct_factors_are_not_compared():
     assert readings.intensity("FR", "").factor == "direct"
     assert readings.comparable("FR", "") == ANNUAL.intensity("FR", "")
     assert readings.comparable("SE", "") == readings.intensity("SE", "")
+
+
+@pytest.mark.parametrize(("zone", "region"), [("FR", "eu-west"), (None, "uk")])
+def test_a_marginal_reading_weighs_nothing(zone, region):
+    """It is found where it is asked for by name, and nowhere else."""
+    readings = {
+        marginal_key(each): attrs.evolve(live(each, 700.0), kind="marginal")
+        for each in ("FR", "GB")
+    }
+    grid = LatestGrid(ANNUAL, readings)
+    assert grid.has_marginal
+    annual = ANNUAL.intensity(zone, region)
+    assert grid.intensity(zone, region) == annual
+    assert grid.comparable(zone, region) == annual
+    assert grid.marginal(zone, region).grams_per_kwh == 700.0
+    assert grid.marginal("DE", "eu-west") is None
+    assert grid.marginal(None, "eu-west") is None
+    assert not LatestGrid(ANNUAL, {"FR": live("FR")}).has_marginal

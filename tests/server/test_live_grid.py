@@ -165,3 +165,28 @@ def place(gateway):
     """Where the first candidate stands."""
     (candidates,) = gateway.parts.pool.by_model.values()
     return candidates[0].endpoint
+
+
+async def test_a_marginal_signal_ranks_and_weighs_nothing(
+    serve, upstream, other, tmp_path
+):
+    """The same request goes where the margin is cleaner; its grams are the average ones of that place."""
+    told = {}
+    (tmp_path / "margin.json").write_text('{"FR": 900.0, "PL": 10.0}')
+    row = (
+        '[[grid.sources]]\nkind = "file"\nsignal = "marginal"\nfactor = "direct"\n'
+        f'path = "{tmp_path / "margin.json"}"\n'
+    )
+    for signal in ("average", "marginal"):
+        extra = f'{FULL}{row}[routing]\ncarbon_signal = "{signal}"\n'
+        places = Place(upstream, zone="FR"), Place(other, zone="PL")
+        gateway = await serve(*places, extra=extra)
+        await until(lambda g=gateway: g.parts.scales._grid.has_marginal)
+        told[signal] = await grid_of(gateway)
+        metrics = (await gateway.admin("/metrics")).body.decode()
+        assert 'source="operator-file-marginal",zone="FR"} 900.0' in metrics
+    assert [each["zone"] for each in told.values()] == ["FR", "PL"]
+    for each in told.values():
+        assert (each["kind"], each["live"]) == ("average", False)
+        annual = ANNUAL.intensity(each["zone"], "eu-west")
+        assert each["intensity_g_per_kwh"] == annual.grams_per_kwh

@@ -1,9 +1,11 @@
 """Weighing: model sizes, grid readings and a method, per candidate."""
 
+import attrs
 import pytest
 
 from lowproxy.core.eco import CarbonIntensity, ModelFacts
 from lowproxy.core.eco_methods import DEFAULT
+from lowproxy.core.grid_reading import marginal_key
 from lowproxy.core.upstreams import Candidate, Endpoint, Model, Provider
 from lowproxy.core.usage import Usage
 from lowproxy.grid.annual import AnnualGrid
@@ -41,7 +43,11 @@ def test_what_is_unknown_is_not_weighed(scales):
     unknown = candidate(facts=None, model="acme/never-heard-of")
     assert scales.weigh(unknown, Usage(1, 1)) is None
     assert scales.weigh(candidate(), None) is None
-    assert scales.typical(unknown.model, unknown.endpoint) == (None,) * 3 + ("FR", None)
+    assert scales.typical(unknown.model, unknown.endpoint) == (None,) * 3 + (
+        "FR",
+        None,
+        None,
+    )
 
 
 def test_the_table_knows_models_by_name(scales):
@@ -142,6 +148,47 @@ def test_direct_factors_weigh_and_do_not_rank(own):
     own.use(live("FR", 10.0, "direct"))
     assert own.typical(here.model, here.endpoint) == annual
     assert own.weigh(here, TYPICAL).grid.factor == "direct"
+
+
+def marginal(**grams):
+    """Live marginal readings by zone."""
+    return {
+        marginal_key(zone): attrs.evolve(live(zone, value)[zone], kind="marginal")
+        for zone, value in grams.items()
+    }
+
+
+def test_marginal_readings_rank_and_never_weigh():
+    """Where the operator wants it; the answer's grams stay average, whatever the signal says."""
+    here, there = candidate(zone="FR"), candidate(zone="PL")
+    plain = Scales(DEFAULT, load_models(), AnnualGrid.load())
+    by_margin = Scales(DEFAULT, load_models(), AnnualGrid.load(), "marginal")
+    readings = marginal(FR=700.0, PL=70.0)
+    for scales in (plain, by_margin):
+        before = scales.weigh(here, TYPICAL)
+        scales.use(readings)
+        assert scales.weigh(here, TYPICAL) == before
+        assert scales.reading(here.endpoint).kind == "average"
+    average = plain.typical(here.model, here.endpoint)
+    assert average.ranked is average.grams
+    ranks = [by_margin.typical(c.model, c.endpoint) for c in (here, there)]
+    assert ranks[0][:5] == average[:5]
+    assert ranks[0].grams.of(500, 300) < ranks[1].grams.of(500, 300)
+    ratio = ranks[0].ranked.of(500, 300) / ranks[1].ranked.of(500, 300)
+    assert ratio == pytest.approx(10)
+
+
+def test_marginal_and_average_are_not_compared():
+    """Who has no marginal rate is unknown beside those who have; when nobody has one all go by averages."""
+    here, there = candidate(zone="FR"), candidate(zone="PL")
+    scales = Scales(DEFAULT, load_models(), AnnualGrid.load(), "marginal")
+    scales.use(marginal(FR=700.0))
+    assert scales.typical(here.model, here.endpoint).ranked is not None
+    assert scales.typical(there.model, there.endpoint).ranked is None
+    scales.use(live("FR", 10.0))
+    for each in (here, there):
+        typical = scales.typical(each.model, each.endpoint)
+        assert typical.ranked is typical.grams
 
 
 def test_counted_tokens_say_so(scales):
