@@ -24,6 +24,18 @@ from lowproxy.transport.run import in_task
 HAPPY_EYEBALLS_S = 0.25
 # One read brings what the kernel has gathered, and goes to a slow caller's buffer as a whole.
 RECEIVE_BYTES = 96 * 1024
+# Noted on a cancellation that came before there was a connection.
+_CONNECTING = "while connecting"
+
+
+def note_connecting(cancelled: asyncio.CancelledError) -> None:
+    """Nothing had been sent when this came: whoever ended the wait can tell the caller so."""
+    cancelled.add_note(_CONNECTING)
+
+
+def was_connecting(failure: BaseException | None) -> bool:
+    """Whether the wait was for a connection, and not for an answer."""
+    return _CONNECTING in getattr(failure, "__notes__", ())
 
 
 class ProxyError(Exception):
@@ -99,6 +111,9 @@ class Dialler:
             raise UpstreamUnreachableError(
                 f"{name}: no connection within connect_s ({limit_s:g} s)"
             ) from exc
+        except asyncio.CancelledError as exc:
+            note_connecting(exc)
+            raise
         except ssl.SSLError as exc:
             raise UpstreamUnreachableError(
                 f"{name}: TLS failed ({exc.reason or type(exc).__name__})"

@@ -29,6 +29,7 @@ from lowproxy.errors import (
 from lowproxy.providers import DIALECTS
 from lowproxy.providers.provider import UpstreamRequest
 from lowproxy.transport.answer import Client
+from lowproxy.transport.dial import was_connecting
 from lowproxy.transport.verdict import Stream, Whole, read
 from lowproxy.transport.watch import Once, Watch
 
@@ -241,9 +242,14 @@ class Dispatch:
                 except BaseException:
                     answer.close()
                     raise
-        except TimeoutError:
+        except TimeoutError as late:
+            limit = f"within {watch.option} ({watch.limit_s:g} s)"
+            if was_connecting(late.__cause__):
+                raise UpstreamUnreachableError(
+                    f"{candidate.endpoint.id}: no connection {limit}"
+                ) from None
             raise UpstreamTimeoutError(
-                f"{candidate.endpoint.id}: no answer within {watch.option} ({watch.limit_s:g} s)"
+                f"{candidate.endpoint.id}: no answer {limit}"
             ) from None
 
 

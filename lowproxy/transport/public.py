@@ -24,7 +24,7 @@ from lowproxy.errors import (
 )
 from lowproxy.providers.provider import UpstreamRequest
 from lowproxy.transport.deadline import Deadline
-from lowproxy.transport.dial import Way
+from lowproxy.transport.dial import Way, note_connecting
 from lowproxy.transport.run import in_task
 from lowproxy.transport.sink import Sink
 
@@ -164,13 +164,13 @@ class PublicClient:
         await in_task()
         started = asyncio.get_running_loop().time()
         with upstream_errors(request.endpoint_id):
-            reused: dict[str, bool] = {}
+            seen: dict[str, bool] = {}
             try:
-                response = await self._post(self._session, request, reused)
+                response = await self._post(self._session, request, seen)
             except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                if not reused:
+                if "reused" not in seen:
                     raise
                 # The upstream closed a kept-alive connection as we sent: it has not seen the request.
                 response = await self._post(self._fresh, request, {})
@@ -180,19 +180,25 @@ class PublicClient:
         self,
         session: aiohttp.ClientSession,
         request: UpstreamRequest,
-        reused: dict[str, bool],
+        seen: dict[str, bool],
     ) -> aiohttp.ClientResponse:
-        return await session.post(
-            request.url,
-            data=BytesIOPayload(
-                io.BytesIO(request.body), content_type="application/json"
-            ),
-            headers=[*request.fixed, *request.extra],
-            allow_redirects=False,
-            timeout=self._limit,
-            trace_request_ctx=reused,
-            **_proxied(self._way, request.url),
-        )
+        """What becomes of its connection is noted in `seen`."""
+        try:
+            return await session.post(
+                request.url,
+                data=BytesIOPayload(
+                    io.BytesIO(request.body), content_type="application/json"
+                ),
+                headers=[*request.fixed, *request.extra],
+                allow_redirects=False,
+                timeout=self._limit,
+                trace_request_ctx=seen,
+                **_proxied(self._way, request.url),
+            )
+        except asyncio.CancelledError as exc:
+            if not seen:
+                note_connecting(exc)
+            raise
 
 
 @asynccontextmanager
@@ -234,10 +240,11 @@ def _session(way: Way, *, force_close: bool) -> aiohttp.ClientSession:
         options["ssl"] = way.context()
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
+    trace.on_connection_create_end.append(_note_made)
     return aiohttp.ClientSession(
         connector=_Connector(limit=0, **options),
         cookie_jar=aiohttp.DummyCookieJar(),
-        trace_configs=[] if force_close else [trace],
+        trace_configs=[trace],
     )
 
 
@@ -245,6 +252,12 @@ async def _note_reuse(
     session: aiohttp.ClientSession, context: Any, params: object
 ) -> None:
     context.trace_request_ctx["reused"] = True
+
+
+async def _note_made(
+    session: aiohttp.ClientSession, context: Any, params: object
+) -> None:
+    context.trace_request_ctx["made"] = True
 
 
 def _proxied(way: Way, url: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tests.fakes import LIMIT_S, Answer, FakeUpstream, refusing_port
+from tests.fakes import LIMIT_S, Answer, FakeUpstream, deaf_port, refusing_port
 from tests.gateway import CHAT, MODEL, Place, ask, settled
 
 MANY = 1000
@@ -94,6 +94,22 @@ async def test_a_pinned_region_that_is_down(
         record = await gateway.books.record(number)
         assert all("us-east" not in name for name, _ in record.attempts)
     assert (await gateway.chat(route={"region": "us"})).status == 200
+
+
+@pytest.mark.parametrize("limit", ["unary_s", "attempts_s"])
+async def test_a_pinned_region_that_cannot_be_reached(serve, other, limit):
+    """Whichever limit ends the wait for a connection: nothing was sent, so it is a 503 and no 504."""
+    with deaf_port() as port:
+        gateway = await serve(
+            *[Place(f"http://127.0.0.1:{port}/v1") for _ in range(2)],
+            Place(other, region="us-east"),
+            extra=f"[timeouts]\n{limit} = 0.1\n",
+        )
+        told = await gateway.chat(route={"region": "eu-west"})
+    assert told.status == 503
+    assert told.error["code"] == "upstream_unreachable"
+    assert limit in told.error["message"]
+    assert other.requests.count == 0
 
 
 async def test_a_pinned_region_hangs_no_longer_than_the_deadline(serve, upstream):
