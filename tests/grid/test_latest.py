@@ -76,7 +76,9 @@ def test_a_marginal_reading_weighs_nothing(zone, region):
     annual = ANNUAL.intensity(zone, region)
     assert grid.intensity(zone, region) == annual
     assert grid.comparable(zone, region) == annual
-    assert grid.marginal(zone, region).grams_per_kwh == 700.0
+    found = grid.marginal(zone, region)
+    assert found is not None
+    assert found.grams_per_kwh == 700.0
     assert grid.marginal("DE", "eu-west") is None
     assert grid.marginal(None, "eu-west") is None
     assert not LatestGrid(ANNUAL, {"FR": live("FR")}).has_marginal
