@@ -20,6 +20,7 @@ import attrs
 
 from lowproxy.core.eco import BANDS, CarbonIntensity, EcoImpact, Reading
 from lowproxy.core.eco_accuracy import MODELLED, band, measured_band
+from lowproxy.core.eco_outcomes import UPSTREAM_CACHE, from_cache
 from lowproxy.core.eco_roofline import GPU_TO_IT, PUE, PUE_HIGH, PUE_LOW
 from lowproxy.core.usage import Usage
 
@@ -142,8 +143,20 @@ def told_beside(event: bytes) -> Reading | None:
 
 
 def told_above(fields: Mapping[str, str]) -> Reading | None:
-    """What header fields say: `X-Energy-Joules`, cooling included."""
-    joules = fields.get("x-energy-joules")
+    """What header fields say: `X-Energy-Joules`, cooling included; or that a cache answered.
+
+    Of the caches: developers.cloudflare.com/ai-gateway/features/caching,
+    docs.helicone.ai/features/advanced-usage/caching, and Portkey's (HIT, SEMANTIC HIT).
+    """
+    get = fields.get
+    said = (
+        get("cf-aig-cache-status")
+        or get("helicone-cache")
+        or get("x-portkey-cache-status")
+    )
+    if said and said.upper().endswith("HIT"):
+        return Reading(UPSTREAM_CACHE, 0.0, "facility", method="estimated")
+    joules = get("x-energy-joules")
     if joules is None:
         return None
     try:
@@ -178,6 +191,8 @@ def measured(
     `estimate` may be `unsized`. `there` is the grid that the reading names, where it is
     known: used only if the configuration does not name one.
     """
+    if reading.source == UPSTREAM_CACHE:
+        return from_cache(estimate)
     factor, low, high = _scale(reading, estimate.pue)
     energy = reading.energy_wh * factor
     if not _believable(energy, estimate):

@@ -1,7 +1,7 @@
 """Impacts of answers that did not go the straight way.
 
-Cut short, tried in vain, or given from the gateway's own store: each has energy, and
-each says in its notes why it is not the ordinary case.
+Cut short, tried in vain, or given by a cache in front of the provider: each says in its
+notes why it is not the ordinary case.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from lowproxy.core.eco import Coefficients, EcoImpact
 from lowproxy.core.usage import Usage
 
 PARTIAL = "partial"  # the tokens seen until the caller or the upstream went away
-GATEWAY_CACHE = "gateway-cache"  # nobody computed anything
+UPSTREAM_CACHE = "upstream-cache"  # an answer of before: no model ran for this request
 
 
 def partial(
@@ -21,7 +21,7 @@ def partial(
 
 
 def from_cache(impact: EcoImpact) -> EcoImpact:
-    """The same answer given once more without asking anybody: nothing upstream."""
+    """The same answer given once more: what it took was told when it was made."""
     return impact._replace(
         energy_wh=0.0,
         energy_wh_low=0.0,
@@ -31,7 +31,7 @@ def from_cache(impact: EcoImpact) -> EcoImpact:
         carbon_g_high=0.0,
         embodied_g=None if impact.embodied_g is None else 0.0,
         water_ml=None if impact.water_ml is None else 0.0,
-        notes=(*impact.notes, GATEWAY_CACHE),
+        notes=(*impact.notes, UPSTREAM_CACHE),
     )
 
 

@@ -134,14 +134,17 @@ class Fields(Mapping[str, str]):
 
 _FRAMING = frozenset(("content-length", "transfer-encoding"))
 _WANTED = _FRAMING | {
+    "cf-aig-cache-status",
     "connection",
     "content-encoding",
     "content-type",
+    "helicone-cache",
     "openai-processing-ms",
     "openai-version",
     "retry-after",
     "x-energy-joules",
     "x-energy-method",
+    "x-portkey-cache-status",
     "x-request-id",
 }
 

@@ -8,6 +8,7 @@ import attrs
 
 from lowproxy.core.access import ApiKey
 from lowproxy.core.eco import EcoImpact, Reading
+from lowproxy.core.eco_outcomes import UPSTREAM_CACHE
 from lowproxy.core.limits import Rates, Reservation
 from lowproxy.core.rate_fields import rate_fields
 from lowproxy.core.record import UsageRecord
@@ -115,6 +116,8 @@ class Exchange:
 
     def heard(self, reading: Reading) -> None:
         """The upstream told its energy; an impact that was made before has to be made again."""
+        if self.reading is not None and self.reading.source == UPSTREAM_CACHE:
+            return  # the answer tells what it took when it was made
         self.reading = reading
         self.weighed = None
 

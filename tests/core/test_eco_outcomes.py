@@ -27,7 +27,7 @@ def test_an_answer_from_the_store_costs_nothing_upstream():
     assert (again.energy_wh, again.energy_wh_high, again.carbon_g) == (0, 0, 0)
     assert again.embodied_g == 0
     assert again.water_ml is None
-    assert again.notes == ("gateway-cache",)
+    assert again.notes == ("upstream-cache",)
 
 
 def test_failed_attempts_add_up():

@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import attrs
 import pytest
 
 from lowproxy.catalogue import open_config
@@ -196,6 +197,32 @@ async def test_joules_in_the_head(serve, upstream):
     answer = Answer.of(openai_completion(), X_Energy_Joules="3.6")
     block, _ = await told(gateway, upstream, answer, **FULL)
     assert (block["energy_wh"], block["method"]) == (0.001, "measured")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("name", "said", "is_hit"),
+    [
+        ("cf_aig_cache_status", "HIT", True),
+        ("Helicone_Cache", "hit", True),
+        ("x_portkey_cache_status", "SEMANTIC HIT", True),
+        ("cf_aig_cache_status", "MISS", False),
+        ("x_portkey_cache_status", "DISABLED", False),
+    ],
+)
+async def test_an_answer_from_a_cache(serve, upstream, streamed, name, said, is_hit):
+    """No model ran; what the replayed answer says of its energy was told before."""
+    gateway = await serve(upstream)
+    fields = {name: said}
+    whole = Answer.of(openai_completion(energy=NEURALWATT), **fields)
+    sent = Answer.stream(TEXT, FINISH, ENERGY, USAGE, DONE)
+    sent = attrs.evolve(sent, headers=(*sent.headers, (name.replace("_", "-"), said)))
+    answer = sent if streamed else whole
+    block, record = await told(gateway, upstream, answer, stream=streamed, **FULL)
+    assert ("upstream-cache" in block.get("notes", ())) is is_hit
+    assert (block["energy_wh"] == block["carbon_g"] == 0) is is_hit
+    assert (block["method"] == "estimated") is is_hit
+    assert (record.impact.energy_wh == 0) is is_hit
 
 
 @pytest.mark.parametrize("streamed", [False, True])
