@@ -16,6 +16,8 @@ from lowproxy.core.limits import (
     Refusal,
     Reservation,
     Spending,
+    Took,
+    reservation,
 )
 from lowproxy.core.meters import MINUTE_S, Bucket, Window
 
@@ -56,77 +58,73 @@ class Account:
         """Takes all that the estimate says, or nothing. On the way of each request: one look at each limit."""
         if now >= self._next_day_at:
             self.roll(now)
+        asked, nano, carbon_ug, is_stream = estimate
         per_minute, most_tokens = limits.requests_per_minute, limits.tokens_per_minute
-        left, tokens_left, asked = 0.0, 0.0, 0
+        left = tokens_left = 0.0
         if per_minute is not None:
             left = self.requests.level(per_minute, now) - 1
-        if most_tokens is not None:
+        if most_tokens is None:
+            asked = 0
+        else:
             # Never more than a full bucket: what is larger waits for one, and settles as a debt.
-            asked = estimate.tokens
             if asked > most_tokens:  # noqa: PLR1730 - as in `Bucket.level`
                 asked = most_tokens
             tokens_left = self.tokens.level(most_tokens, now) - asked
-        nano, day, month, carbon = estimate.nano, self.day, self.month, self.carbon
+        day, month, carbon = self.day, self.month, self.carbon
+        today, in_month, grams = day.taken, month.taken, carbon.taken
         if (
             left < 0
             or tokens_left < 0
-            or (
-                limits.max_streams is not None
-                and estimate.is_stream
-                and self.streams >= limits.max_streams
-            )
-            or (
-                limits.money
-                and (
-                    day.passes(limits.daily_nano, nano)
-                    or month.passes(limits.monthly_nano, nano)
-                )
-            )
-            or (
-                limits.daily_carbon_ug is not None
-                and carbon.passes(limits.daily_carbon_ug, estimate.carbon_ug)
-            )
+            or today + (nano or today > 0) > limits.most_daily  # as `Window.passes`
+            or in_month + (nano or in_month > 0) > limits.most_monthly
+            or grams + (carbon_ug or grams > 0) > limits.most_carbon
+            or (is_stream and self.streams >= limits.most_streams)
         ):
-            refusal = self.refusal(limits, estimate, now)
-            assert refusal is not None, "one of the limits was seen to be passed"
-            return refusal
+            return self.refusal(limits, estimate, now)
         if per_minute is not None:
-            self.requests.set(left)
+            self.requests.left = left
         if most_tokens is not None:
-            self.tokens.set(tokens_left)
-        balance = self.balance_nano(limits) if limits.money else None
-        self.streams += estimate.is_stream
-        day.reserved += nano
-        month.reserved += nano
-        carbon.reserved += estimate.carbon_ug
-        rates = (per_minute, left, most_tokens, tokens_left)
-        reservation = self.open[id] = Reservation(
-            id, key, estimate, asked, day.number, month.number, now, rates, balance
+            self.tokens.left = tokens_left
+        self.streams += is_stream
+        day.taken = today + nano
+        month.taken = in_month + nano
+        carbon.taken = grams + carbon_ug
+        balance = None
+        if limits.money:  # as `balance_nano`
+            balance = limits.most_daily - day.spent
+            later = limits.most_monthly - month.spent
+            if later < balance:  # noqa: PLR1730 - as in `Bucket.level`
+                balance = later
+        rates = (limits, left, tokens_left)
+        held = self.open[id] = reservation(
+            (id, key, estimate, asked, day.number, month.number, now, rates, balance)
         )
-        return reservation
+        return held
 
-    def settle(self, reservation: Reservation, actual: Actual | None) -> None:
+    def settle(self, held: Reservation, actual: Took | None) -> None:
         """Puts what a request took in place of what it reserved; None: nobody was asked, it never was.
 
         A reservation that is not open (settled, or lapsed) changes nothing.
         """
-        if self.open.pop(reservation.id, None) is None:
+        if self.open.pop(held.id, None) is None:
             return
-        estimate = reservation.estimate
+        estimate = held.estimate
         self.streams -= estimate.is_stream
         if actual is None:
-            self.requests.take(-1)
+            self.requests.left += 1
             actual = _NOTHING
-        self.tokens.take(actual.tokens - reservation.tokens)
-        day, month, carbon = self.day, self.month, self.carbon
-        if reservation.day == day.number:
-            day.reserved -= estimate.nano
-            day.spent += actual.nano
-            carbon.reserved -= estimate.carbon_ug
-            carbon.spent += actual.carbon_ug
-        if reservation.month == month.number:
-            month.reserved -= estimate.nano
-            month.spent += actual.nano
+        tokens, nano, carbon_ug = actual
+        self.tokens.left -= tokens - held.tokens
+        day, month = self.day, self.month
+        if held.day == day.number:
+            day.spent += nano
+            day.taken += nano - estimate.nano
+            carbon = self.carbon
+            carbon.spent += carbon_ug
+            carbon.taken += carbon_ug - estimate.carbon_ug
+        if held.month == month.number:
+            month.spent += nano
+            month.taken += nano - estimate.nano
 
     def lapse(self, before: float) -> int:
         """Gives up reservations made before then, whose owner is gone; how many.
@@ -143,9 +141,9 @@ class Account:
     def charge(self, now: float, day: Actual, month: Actual) -> None:
         """Counts what the books say was spent before this process began."""
         self.roll(now)
-        self.day.spent += day.nano
-        self.month.spent += month.nano
-        self.carbon.spent += day.carbon_ug
+        self.day.spend(day.nano)
+        self.month.spend(month.nano)
+        self.carbon.spend(day.carbon_ug)
 
     def spending(self, now: float) -> Spending:
         """For people: what was spent, what is held."""
@@ -162,13 +160,10 @@ class Account:
 
     def balance_nano(self, limits: Limits) -> int | None:
         """What is left of the narrower budget, requests under way not counted; None: no budget."""
-        balance = None
-        if limits.daily_nano is not None:
-            balance = limits.daily_nano - self.day.spent
-        if limits.monthly_nano is not None:
-            left = limits.monthly_nano - self.month.spent
-            balance = left if balance is None else min(balance, left)
-        return balance
+        if not limits.money:
+            return None
+        today = limits.most_daily - self.day.spent
+        return min(today, limits.most_monthly - self.month.spent)
 
     def roll(self, now: float) -> None:
         """Begins the day and the month of `now`."""
@@ -188,10 +183,10 @@ class Account:
             left = self.requests.level(per_minute, now)
         if tokens is not None:
             tokens_left = self.tokens.level(tokens, now)
-        return per_minute, left, tokens, tokens_left
+        return limits, left, tokens_left
 
-    def refusal(self, limits: Limits, estimate: Estimate, now: float) -> Refusal | None:
-        """The first limit that the request would pass; those that are over soonest come first."""
+    def refusal(self, limits: Limits, estimate: Estimate, now: float) -> Refusal:
+        """The first limit that a request passes which passes one; those that are over soonest come first."""
         most = limits.max_streams
         if most is not None and estimate.is_stream and self.streams >= most:
             return self._refused(limits, now, "max_streams", most, 0, self.streams, 1)
@@ -206,11 +201,13 @@ class Account:
             level = self.tokens.level(most, now)
             if level < asked:
                 return self._too_fast(limits, now, "tokens_per_minute", level, asked)
-        return (
+        refusal = (
             self._over(limits, now, "daily_limit", estimate.nano)
             or self._over(limits, now, "monthly_limit", estimate.nano)
             or self._over(limits, now, "daily_carbon_g", estimate.carbon_ug)
         )
+        assert refusal is not None, "one of the limits was seen to be passed"
+        return refusal
 
     def _over(
         self, limits: Limits, now: float, option: str, asked: int

@@ -84,5 +84,8 @@ def money(amount_nano: int) -> str:
     """An amount as people write it: `0.00042`, without zeros at the end and never with an exponent."""
     if amount_nano < 0:
         return "-" + money(-amount_nano)
-    text = f"{amount_nano:010d}"
-    return f"{text[:-9]}.{text[-9:]}".rstrip("0").rstrip(".")
+    text = str(amount_nano)
+    if amount_nano < NANO:
+        text = text.zfill(10)
+    text = f"{text[:-9]}.{text[-9:]}".rstrip("0")
+    return text[:-1] if text[-1] == "." else text

@@ -3,9 +3,23 @@
 Money is whole nano-units and carbon whole micrograms, so sums are exact. Times are epoch seconds.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import attrs
+
+# More than anybody has to spend, or can count to.
+ENDLESS = 1 << 100
+
+
+def _most(limit: int | None) -> int:
+    return ENDLESS if limit is None else limit
+
+
+def _derived(rule: Callable[[Any], Any]) -> Any:
+    made = attrs.Factory(rule, takes_self=True)
+    return attrs.field(init=False, repr=False, eq=False, default=made)
 
 
 @attrs.frozen(cache_hash=True)
@@ -20,11 +34,21 @@ class Limits:
     daily_carbon_ug: int | None = None
 
     # Whether what a request costs has to be known before it is made.
-    money: bool = attrs.field(init=False, repr=False, eq=False)
-
-    @money.default
-    def _money(self) -> bool:
-        return self.daily_nano is not None or self.monthly_nano is not None
+    money: bool = _derived(
+        lambda self: self.daily_nano is not None or self.monthly_nano is not None
+    )
+    # The same with a number for no limit: requests are compared with these.
+    most_streams: int = _derived(lambda self: _most(self.max_streams))
+    most_daily: int = _derived(lambda self: _most(self.daily_nano))
+    most_monthly: int = _derived(lambda self: _most(self.monthly_nano))
+    most_carbon: int = _derived(lambda self: _most(self.daily_carbon_ug))
+    # As answers tell them.
+    told_requests: tuple[str, str] = _derived(
+        lambda self: ("x-ratelimit-limit-requests", str(self.requests_per_minute))
+    )
+    told_tokens: tuple[str, str] = _derived(
+        lambda self: ("x-ratelimit-limit-tokens", str(self.tokens_per_minute))
+    )
 
 
 class Estimate(NamedTuple):
@@ -44,13 +68,15 @@ class Actual(NamedTuple):
     carbon_ug: int = 0
 
 
-# What is left of the limits per minute: limit and rest of requests, limit and rest of tokens. None: no limit;
-# a rest below zero is a debt. A plain tuple, since it is made for each request of a key with limits.
-Rates = tuple[int | None, float, int | None, float]
+# An `Actual`, or the plain tuple of its fields, which is made in an eighth of the time.
+Took = tuple[int, int, int]
+
+# What is left of the limits per minute: of requests, of tokens; 0 where there is no limit, below it a debt.
+# A plain tuple, since it is made for each request of a key with limits.
+Rates = tuple[Limits, float, float]
 
 
-@attrs.define
-class Reservation:
+class Reservation(NamedTuple):
     """What is held for one request until it is settled."""
 
     id: str
@@ -62,6 +88,10 @@ class Reservation:
     reserved_at: float
     rates: Rates
     balance_nano: int | None  # left of the budget before this request; None: no budget
+
+
+# Out of a tuple of all fields: in a third of the time that their names take.
+reservation = partial(tuple.__new__, Reservation)
 
 
 @attrs.frozen

@@ -3,36 +3,43 @@
 from lowproxy.core.limits import Rates
 from lowproxy.core.meters import MINUTE_S
 
+# Rounds up: nobody is told to come back too early.
+_UP = 0.999
+# Each request of a key with limits tells two of these, nearly always: writing one costs twice looking it up.
+_MS = tuple(f"{ms}ms" for ms in range(1001))
 
-def rate_fields(rates: Rates) -> list[tuple[str, str]]:
+
+def rate_fields(rates: Rates) -> tuple[tuple[str, str], ...]:
     """`x-ratelimit-*` of the limits that the key has."""
-    most, left, most_tokens, tokens_left = rates
-    fields: list[tuple[str, str]] = []
+    limits, left, tokens_left = rates
+    most, most_tokens = limits.requests_per_minute, limits.tokens_per_minute
+    requests: tuple[tuple[str, str], ...] = ()
     if most is not None:
-        reset_s = (most - left) * MINUTE_S / most
-        fields = [
-            ("x-ratelimit-limit-requests", str(most)),
+        away_s = (most - left) * MINUTE_S / most
+        reset = _MS[int(away_s * 1000 + _UP)] if away_s < 1 else _span(away_s)
+        requests = (
+            limits.told_requests,
             ("x-ratelimit-remaining-requests", str(int(left)) if left > 0 else "0"),
-            ("x-ratelimit-reset-requests", _span(reset_s)),
-        ]
-    if most_tokens is not None:
-        here, reset_s = (
-            tokens_left,
-            (most_tokens - tokens_left) * MINUTE_S / most_tokens,
+            ("x-ratelimit-reset-requests", reset),
         )
-        fields += (
-            ("x-ratelimit-limit-tokens", str(most_tokens)),
-            ("x-ratelimit-remaining-tokens", str(int(here)) if here > 0 else "0"),
-            ("x-ratelimit-reset-tokens", _span(reset_s)),
-        )
-    return fields
+    if most_tokens is None:
+        return requests
+    away_s = (most_tokens - tokens_left) * MINUTE_S / most_tokens
+    reset = _MS[int(away_s * 1000 + _UP)] if away_s < 1 else _span(away_s)
+    return (
+        *requests,
+        limits.told_tokens,
+        (
+            "x-ratelimit-remaining-tokens",
+            str(int(tokens_left)) if tokens_left > 0 else "0",
+        ),
+        ("x-ratelimit-reset-tokens", reset),
+    )
 
 
 def _span(seconds: float) -> str:
-    """A duration as OpenAI writes it: `120ms`, `8.64s`, `6m0s`."""
-    if seconds < 1:
-        return "%dms" % (seconds * 1000 + 0.999)  # noqa: UP031 - half the time of an f-string of an int
+    """A duration of a second or more as OpenAI writes it: `8.64s`, `6m0s`; shorter ones are `120ms`."""
     if seconds < 60:
         return f"{seconds:.2f}".rstrip("0").rstrip(".") + "s"
-    minutes, rest = divmod(int(seconds + 0.999), 60)
+    minutes, rest = divmod(int(seconds + _UP), 60)
     return f"{minutes}m{rest}s"

@@ -6,7 +6,6 @@ the model can give. Pictures and sound may stand behind a short URL, so they cou
 """
 
 import datetime
-import time
 
 import attrs
 
@@ -14,7 +13,7 @@ from lowproxy.core.access import ApiKey
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.cost import money
 from lowproxy.core.eco import EcoImpact
-from lowproxy.core.limits import Actual, Estimate, Limits, Refusal, Reservation
+from lowproxy.core.limits import Actual, Estimate, Limits, Refusal, Reservation, Took
 from lowproxy.core.routing import RouteDecision
 from lowproxy.core.upstreams import Candidate, Model
 from lowproxy.core.usage import Usage
@@ -49,7 +48,11 @@ async def admit(
     estimate, decision = _bounded(parts, key, chat, decision)
     id, now = exchange.generation_id, exchange.created_at
     taken = await parts.limiter.reserve(key, id, estimate, now)
-    return _admitted(parts, exchange, taken, decision)
+    exchange.rates = taken.rates
+    if isinstance(taken, Refusal):
+        raise _refused(key, taken, parts.config.billing.currency)
+    exchange.reservation = taken
+    return decision
 
 
 def admit_here(
@@ -67,19 +70,9 @@ def admit_here(
     assert key is not None, "the door lets nobody in without a key"
     estimate, decision = _bounded(parts, key, chat, decision)
     taken = limiter.take(key, exchange.generation_id, estimate, exchange.created_at)
-    return _admitted(parts, exchange, taken, decision)
-
-
-def _admitted(
-    parts: Parts,
-    exchange: Exchange,
-    taken: Reservation | Refusal,
-    decision: RouteDecision,
-) -> RouteDecision:
     exchange.rates = taken.rates
     if isinstance(taken, Refusal):
-        assert exchange.key is not None, "a key was refused"
-        raise _refused(exchange.key, taken, parts.config.billing.currency)
+        raise _refused(key, taken, parts.config.billing.currency)
     exchange.reservation = taken
     return decision
 
@@ -87,8 +80,15 @@ def _admitted(
 def settle(parts: Parts, exchange: Exchange, reservation: Reservation) -> None:
     """Puts what the request took in place of what was reserved for it. Called with the books, always."""
     exchange.reservation = None
-    actual = _actual(exchange, reservation)
-    parts.limiter.settle(reservation, actual, time.time())
+    usage, impact = exchange.usage, exchange.impact
+    if usage is None:
+        actual: Took | None = _unseen(exchange, reservation)
+    else:
+        # `_micrograms`, and a plain tuple for an `Actual`: each request of a key with limits comes here.
+        grams = 0 if impact is None else int(impact.carbon_g * UG_PER_G) + 1
+        tokens = usage.prompt + usage.completion
+        actual = (tokens, exchange.cost_nano or 0, grams)
+    parts.limiter.settle(reservation, actual)
 
 
 def cost_fields(exchange: Exchange) -> list[tuple[str, str]]:
@@ -107,14 +107,8 @@ def balance_field(left_nano: int) -> tuple[str, str]:
     return "X-Credit-Balance", money(left_nano)
 
 
-def _actual(exchange: Exchange, reservation: Reservation) -> Actual | None:
-    usage = exchange.usage
-    if usage is not None:
-        return Actual(
-            usage.prompt + usage.completion,
-            exchange.cost_nano or 0,
-            _micrograms(exchange.impact),
-        )
+def _unseen(exchange: Exchange, reservation: Reservation) -> Actual | None:
+    """What counts for a request of which no usage was seen; None: nobody was asked."""
     if not exchange.attempts:
         return None
     if exchange.outcome == "client_closed" or exchange.error in _UNSEEN:
@@ -124,9 +118,9 @@ def _actual(exchange: Exchange, reservation: Reservation) -> Actual | None:
     return Actual(0)
 
 
-def _micrograms(impact: EcoImpact | None) -> int:
+def _micrograms(impact: EcoImpact) -> int:
     """Rounded up: a limit is never passed by what was rounded away."""
-    return 0 if impact is None else int(impact.carbon_g * UG_PER_G) + 1
+    return int(impact.carbon_g * UG_PER_G) + 1
 
 
 def _bounded(
@@ -142,7 +136,7 @@ def _bounded(
     limits = key.limits
     assert limits is not None, "a key without limits is not counted"
     size = len(chat.body)
-    step = max(0, size.bit_length() - 4)
+    step = (size | 15).bit_length() - 4
     size = ((size >> step) + 1) << step
     asked = (
         size,

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from lowproxy.core.access import ApiKey
 from lowproxy.core.account import Account
-from lowproxy.core.limits import Actual, Estimate, Refusal, Reservation, Spending
+from lowproxy.core.limits import Estimate, Refusal, Reservation, Spending, Took
 
 # No request takes as long: what is open then was left behind.
 LEASE_S = 86_400.0
@@ -23,9 +23,7 @@ class Limiter(Protocol):
     ) -> Reservation | Refusal:
         """Takes what the estimate says, under an id of the request's own, or says which limit forbids it."""
 
-    def settle(
-        self, reservation: Reservation, actual: Actual | None, now: float
-    ) -> None:
+    def settle(self, reservation: Reservation, actual: Took | None) -> None:
         """What the request took; None: nobody was asked for anything. Without waiting."""
 
     async def spending(self, key: ApiKey, now: float) -> Spending | None:
@@ -58,9 +56,7 @@ class MemoryLimiter:
             taken = account.reserve(key.name, id, limits, estimate, now)
         return taken
 
-    def settle(
-        self, reservation: Reservation, actual: Actual | None, now: float
-    ) -> None:
+    def settle(self, reservation: Reservation, actual: Took | None) -> None:
         """What the request took."""
         self._accounts[reservation.key].settle(reservation, actual)
 

@@ -11,12 +11,12 @@ from typing import Any
 from lowproxy.core.access import ApiKey
 from lowproxy.core.account import DAY_S, Account, month_of
 from lowproxy.core.limits import (
-    Actual,
     Estimate,
     Limits,
     Refusal,
     Reservation,
     Spending,
+    Took,
 )
 from lowproxy.errors import StoreAwayError
 from lowproxy.store.limiter import MemoryLimiter
@@ -82,28 +82,22 @@ class SharedLimiter:
                 state.rates(limits, now),
                 state.balance_nano(limits),
             )
-        refusal = state.refusal(limits, estimate, now)
-        assert refusal is not None, "both machines count alike"
-        return refusal
+        return state.refusal(limits, estimate, now)
 
-    def settle(
-        self, reservation: Reservation, actual: Actual | None, now: float
-    ) -> None:
+    def settle(self, reservation: Reservation, actual: Took | None) -> None:
         """As `Limiter`."""
         names = self._names(reservation.key)
         if reservation.id in self._locally:
             self._locally.discard(reservation.id)
-            self._local.settle(reservation, actual, now)
+            self._local.settle(reservation, actual)
             if actual is not None:
-                spent = (actual.tokens, actual.nano, actual.carbon_ug)
                 window = (reservation.day, reservation.month)
                 mark = self.shared.name("charged", reservation.id)
-                self.shared.post(CHARGE, (names[0], mark), (*spent, *window))
+                self.shared.post(CHARGE, (names[0], mark), (*actual, *window))
         elif actual is None:
             self.shared.post(SETTLE, names, (reservation.id, "", 0, 0))
         else:
-            spent = (actual.tokens, actual.nano, actual.carbon_ug)
-            self.shared.post(SETTLE, names, (reservation.id, *spent))
+            self.shared.post(SETTLE, names, (reservation.id, *actual))
 
     async def spending(self, key: ApiKey, now: float) -> Spending | None:
         """As `Limiter`; while nobody answers, what this process knows."""
@@ -144,7 +138,7 @@ class SharedLimiter:
         account.requests, account.tokens = state.requests, state.tokens
         for window in ("day", "month", "carbon"):
             mine, theirs = getattr(account, window), getattr(state, window)
-            mine.number, mine.spent = theirs.number, theirs.spent
+            mine.load(theirs.number, theirs.spent, mine.reserved)
 
     def _names(self, key: str) -> tuple[str, str]:
         return self.shared.name("key", key), self.shared.name("open", key)
@@ -165,9 +159,9 @@ def loaded(fields: list[str]) -> Account:
         (account.month, "mn", "ms", "mr"),
         (account.carbon, "dn", "cs", "cr"),
     ):
-        window.number = round(values[number])
-        window.spent = round(values[spent])
-        window.reserved = round(values[reserved])
+        window.load(
+            round(values[number]), round(values[spent]), round(values[reserved])
+        )
     return account
 
 

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from benchmarks.load.proxies import CALLER_KEY, UPSTREAM_KEY, Place, lowproxy_config
-from benchmarks.micro.__main__ import best_ns
+from benchmarks.micro.__main__ import best_ns, in_pairs
 from benchmarks.micro.stages import UNIT_BODY, stages
 from benchmarks.micro.table import stage_table
 from lowproxy.catalogue import open_config
@@ -52,11 +52,21 @@ def test_a_time_is_taken():
     assert best_ns(lambda: None, repeats=1) > 0
 
 
+def test_a_stage_is_timed_beside_the_unit():
+    """Times of both, and their ratio."""
+    took, unit, ratio = in_pairs(lambda: None, lambda: None, pairs=1)
+    assert min(took, unit, ratio) > 0
+
+
 def test_the_table():
     """Nanoseconds and multiples of the unit."""
     file = {
         "unit_ns": 500.0,
-        "stages": [{"name": "read", "per": "request", "ns": 1250.0}],
+        "stages": [
+            {"name": "read", "per": "request", "ns": 1250.0},
+            {"name": "write", "per": "request", "ns": 1250.0, "units": 3.0},
+        ],
     }
 
     assert "| read | request | 1,250 | 2.5 |" in stage_table(file)
+    assert "| write | request | 1,250 | 3.0 |" in stage_table(file)

@@ -112,7 +112,7 @@ def test_at_one_moment_exactly_the_limit_passes():
     assert reserve(account, limits, now=NOW + 0.5).spent == 60  # in part: as used
     assert refusal.retry_after_s == pytest.approx(1.0)
     assert refusal.resets_at == pytest.approx(NOW + 60)
-    assert taken[0].rates[:2] == (60, 59)
+    assert taken[0].rates == (limits, 59, 0)
     assert isinstance(reserve(account, limits, now=NOW + 1), Reservation)
 
 
@@ -120,15 +120,15 @@ def test_tokens_are_settled_by_what_was_used():
     """What was not used is back at once; what was used beyond the estimate is a debt."""
     account, limits = Account(), Limits(tokens_per_minute=1000)
     first = reserve(account, limits, tokens=900)
-    assert first.rates[3] == 100
+    assert first.rates[2] == 100
     assert isinstance(reserve(account, limits, tokens=200), Refusal)
     account.settle(first, Actual(50))
     second = reserve(account, limits, tokens=950)
-    assert second.rates[3] == 0
+    assert second.rates[2] == 0
     account.settle(second, Actual(1950))
     refusal = reserve(account, limits, tokens=1)
     assert refusal.retry_after_s == pytest.approx(1001 * 60 / 1000)
-    assert refusal.rates[3] == -1000
+    assert refusal.rates[2] == -1000
 
 
 def test_a_request_larger_than_the_rate_waits_for_a_full_bucket():

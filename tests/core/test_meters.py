@@ -16,7 +16,7 @@ def test_a_bucket_is_never_more_than_full(limit, steps):
     for wait, amount in steps:
         now += wait
         assert bucket.level(limit, now) <= limit
-        bucket.take(amount)
+        bucket.left -= amount
     assert bucket.level(limit, now) <= limit
 
 
@@ -24,7 +24,7 @@ def test_a_bucket_fills_in_a_minute():
     """Evenly, and a clock set back fills nothing."""
     bucket = Bucket()
     assert bucket.level(60, 100.0) == 60
-    bucket.set(0)
+    bucket.left = 0
     assert bucket.level(60, 130.0) == 30
     assert bucket.level(60, 100.0) == 30
     assert bucket.level(60, 160.0) == 60
@@ -34,7 +34,7 @@ def test_a_window_begins_at_zero():
     """A later one; an earlier one is none."""
     window = Window()
     window.begin(5)
-    window.spent, window.reserved = 3, 4
+    window.load(5, 3, 4)
     window.begin(4)
     assert (window.spent, window.reserved) == (3, 4)
     window.begin(6)
@@ -45,7 +45,7 @@ def test_what_costs_nothing_passes_a_limit_that_is_used_up():
     """And does not while something is left, nor where there is no limit."""
     window = Window()
     assert not window.passes(0, 0)
-    window.spent = 5
+    window.spend(5)
     assert window.passes(5, 0)
     assert not window.passes(6, 0)
     assert not window.passes(None, 10**9)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lowproxy.core.limits import Limits
 from lowproxy.core.rate_fields import rate_fields
 
 
@@ -20,7 +21,7 @@ from lowproxy.core.rate_fields import rate_fields
 )
 def test_durations(seconds, text):
     """Their units, and never shorter than it is."""
-    fields = dict(rate_fields((60_000, 60_000 - seconds * 1000, None, 0)))
+    fields = dict(rate_fields((Limits(60_000), 60_000 - seconds * 1000, 0.0)))
     assert fields == {
         "x-ratelimit-limit-requests": "60000",
         "x-ratelimit-remaining-requests": str(int(max(0, 60_000 - seconds * 1000))),
@@ -30,8 +31,8 @@ def test_durations(seconds, text):
 
 def test_only_limits_that_the_key_has_are_told():
     """Nothing is said of what is not limited."""
-    assert rate_fields((None, 0, None, 0)) == []
-    fields = dict(rate_fields((None, 0, 1000, 400)))
+    assert rate_fields((Limits(), 0, 0)) == ()
+    fields = dict(rate_fields((Limits(None, 1000), 0, 400)))
     assert fields == {
         "x-ratelimit-limit-tokens": "1000",
         "x-ratelimit-remaining-tokens": "400",

@@ -34,7 +34,7 @@ async def test_four_hundred_at_once_never_pass_a_budget_for_fifty():
             billed += COST
             actual = Actual(0, COST)
         finally:
-            limiter.settle(taken, actual, NOW)
+            limiter.settle(taken, actual)
 
     tasks = [asyncio.create_task(request(n)) for n in range(400)]
     for _ in range(5):

@@ -71,8 +71,8 @@ async def test_it_counts_as_memory_does(redis_server, seed, monkeypatch):
                         Actual(draw.randrange(900), draw.randrange(5000), 300),
                     ]
                 )
-                memory.settle(one, actual, now)
-                shared.settle(other, actual, now)
+                memory.settle(one, actual)
+                shared.settle(other, actual)
                 await settled(shared)
             else:
                 estimate = Estimate(
@@ -110,7 +110,7 @@ async def test_an_absent_store_is_passed_over(redis_server):
     limits = Limits(daily_nano=100)
     async with limiter(redis_server, 0.5) as counting:
         held = await counting.reserve(key(limits), "a", Estimate(1, 60), NOON)
-        counting.settle(held, Actual(1, 60), NOON)
+        counting.settle(held, Actual(1, 60))
         await settled(counting)
         await counting.reserve(key(limits), "x", Estimate(1, 1000), NOON)  # hears of it
         redis_server.signal(signal.SIGSTOP)
@@ -119,7 +119,7 @@ async def test_an_absent_store_is_passed_over(redis_server):
             assert isinstance(held, Reservation)
             refused = await counting.reserve(key(limits), "c", Estimate(1, 30), NOON)
             assert isinstance(refused, Refusal)
-            counting.settle(held, Actual(1, 25), NOON)
+            counting.settle(held, Actual(1, 25))
         finally:
             redis_server.signal(signal.SIGCONT)
         async with asyncio.timeout(LIMIT_S):
@@ -196,7 +196,7 @@ async def one(limiter, number, draw):
         await asyncio.sleep(draw.random() / 50)
         spent = draw.choice([0, 400, 1_000])
     finally:
-        limiter.settle(held, Actual(1, spent), NOON)
+        limiter.settle(held, Actual(1, spent))
     return spent
 
 async def main():
