@@ -8,6 +8,7 @@ import orjson
 
 from lowproxy.core.cost import money
 from lowproxy.core.eco_block import six
+from lowproxy.core.trace_kept import read_trace
 
 _PLAIN = (
     "endpoint",
@@ -59,7 +60,7 @@ def record_fields(row: Mapping[str, Any]) -> dict[str, Any]:
         "wasted_wh": row["wasted_wh"],
         "wasted_g": row["wasted_g"],
         "attempts": orjson.loads(row["attempts"] or "[]"),
-        "routing_trace": orjson.loads(row["routing_trace"] or "null"),
+        "routing_trace": _trace(row["routing_trace"]),
     }
 
 
@@ -101,6 +102,10 @@ def _eco(row: Mapping[str, Any]) -> dict[str, Any]:
         "methodology_version": row["methodology_version"],
         **orjson.loads(row["eco"] or "{}"),
     }
+
+
+def _trace(text: str | None) -> dict[str, Any] | None:
+    return None if text is None else read_trace(orjson.loads(text))
 
 
 def _flag(value: int | None) -> bool | None:

@@ -1,5 +1,6 @@
 """A record as a row of the table `requests`: values that every database takes, in the order of COLUMNS."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -7,6 +8,7 @@ import orjson
 from lowproxy.core.eco import EcoImpact
 from lowproxy.core.eco_block import eco_fields
 from lowproxy.core.record import UsageRecord
+from lowproxy.core.trace_kept import Places, kept_attempts, kept_decision, places_of
 from lowproxy.core.usage import Usage
 
 COLUMNS = (
@@ -84,10 +86,12 @@ class Rows:
     """Makes rows; what many requests have in common is worked out once."""
 
     _MOST = 256
+    _MOST_DECISIONS = 64  # a large one has some 30 kB
 
     def __init__(self) -> None:
         self._attempts: dict[tuple[tuple[str, str], ...], str] = {}
         self._eco: dict[tuple[Any, ...], tuple[EcoImpact, str]] = {}
+        self._decisions: dict[int, tuple[object, bytes, Places]] = {}
 
     def of(self, record: UsageRecord) -> Values:
         """The row of a record."""
@@ -116,8 +120,25 @@ class Rows:
             None if wasted is None else wasted[1],
             record.unreadable_events,
             self._tried(record.attempts),
-            None if record.trace is None else orjson.dumps(record.trace()).decode(),
+            None if record.trace is None else self._trace(record.trace()),
         )
+
+    def _trace(self, told: Mapping[str, Any]) -> str:
+        """Short, see `core.trace_kept`. Requests that share a decision share its list of candidates."""
+        shared = told.get("candidates")
+        if shared is None:
+            return orjson.dumps(told).decode()
+        known = self._decisions.get(id(shared))
+        if known is None:
+            if len(self._decisions) >= self._MOST_DECISIONS:
+                self._decisions.clear()
+            places = places_of(told)
+            text = orjson.dumps(kept_decision(told, places))[:-1]
+            # With the list itself: while it is held, no other one has its id.
+            known = self._decisions[id(shared)] = (shared, text, places)
+        _, text, places = known
+        own = orjson.dumps(kept_attempts(told, places))
+        return (text + b"," + own[1:]).decode()
 
     def _tried(self, attempts: tuple[tuple[str, str], ...]) -> str | None:
         if not attempts:

@@ -8,9 +8,13 @@ import orjson
 import pytest
 
 from lowproxy.core.eco import Reading
+from lowproxy.core.routing import decide
+from lowproxy.core.routing_trace import trace
+from lowproxy.core.trace_kept import read_trace
 from lowproxy.core.usage import Usage
 from lowproxy.store.ledger_rows import COLUMNS, MOST_CHARS, Rows, named
 from lowproxy.store.migrations import known
+from tests.core.test_routing_trace import CLEAN, KEY, POOL, ask
 from tests.store.records import USAGE, impact, record
 
 
@@ -106,6 +110,30 @@ def test_the_trace_is_worked_out_here():
     row = fields(record(trace=lambda: {"chosen": "acme"}))
 
     assert json.loads(row["routing_trace"]) == {"chosen": "acme"}
+
+
+def test_requests_share_what_their_decision_says():
+    """It is made into text once; the attempts are each one's own."""
+    decision = decide(ask(), KEY, POOL)
+    made = Rows()
+
+    for took_s in (0.1, 0.2):
+        told = trace(decision, [(CLEAN.id, "ok", took_s)], CLEAN.id)
+        row = named(made.of(record(trace=lambda told=told: told)))
+        assert read_trace(json.loads(row["routing_trace"])) == told
+    assert len(made._decisions) == 1
+
+
+def test_many_decisions_take_no_room_for_ever():
+    """Those that are remembered are bounded, and never mistaken for each other."""
+    made = Rows()
+
+    for size in range(200):
+        told = trace(decide(ask(max_carbon_g=1000.0 + size), KEY, POOL))
+        told["ordered_by"] = size
+        row = named(made.of(record(trace=lambda told=told: told)))
+        assert json.loads(row["routing_trace"])["ordered_by"] == size
+    assert len(made._decisions) <= Rows._MOST_DECISIONS
 
 
 def test_a_callers_name_for_a_model_is_made_readable():
