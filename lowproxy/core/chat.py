@@ -4,6 +4,7 @@ Only the fields that decide something here are looked at; the body goes up as it
 `model`, the members that are ours (`route`, OpenRouter's `models` and `provider`) and the wish for usage.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ import attrs
 
 from lowproxy.core import splice
 from lowproxy.core.parsing import loads
+from lowproxy.core.pictures import without_pictures
 from lowproxy.core.preferences import Preferences
 from lowproxy.errors import BadRequestError
 
@@ -157,12 +159,20 @@ def _wants_usage(obj: Mapping[str, Any]) -> bool:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        obj = loads(body)
+        obj = _parsed(body)
     except ValueError as exc:
         raise BadRequestError(f"the body is not valid JSON ({exc})") from None
     if not isinstance(obj, dict):
         raise BadRequestError(f"the body must be a JSON object, not {_kind(obj)}")
     return obj
+
+
+def _parsed(body: bytes) -> Any:
+    less = without_pictures(body)
+    if less is not body:
+        with contextlib.suppress(ValueError):
+            return loads(less)
+    return loads(body)  # an error is to name its place
 
 
 def _look_at(messages: list[Any]) -> tuple[set[str], int, bool]:

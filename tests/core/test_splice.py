@@ -310,3 +310,15 @@ def test_many_repeated_members_cost_one_pass():
 def test_members_take_other_names(data, names, expected):
     """At the top alone; where the new name is there already, what it says stands."""
     assert splice.respell_members(data, names) == expected
+
+
+@given(st.integers(0, 2**21), st.integers(0, 40), st.booleans())
+def test_a_member_is_found_wherever_it_stands_in_a_long_body(at, shift, again):
+    """Long bodies are searched in strides; a member may lie across two of them."""
+    long = b"x" * at, b"y" * (2**21 + shift - at)
+    second = b'"n":{"model":"m"},' if again else b""
+    data = b'{"a":"%b",%b"model":"m","b":"%b"}' % (long[0], second, long[1])
+    found = splice.string_value_span(data, b"model")
+
+    value = data.rindex(b'"model":"m"') + len(b'"model":')
+    assert found == (None if again else (value, value + 3))
