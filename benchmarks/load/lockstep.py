@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from benchmarks.load.proxies import CALLER_KEY, UPSTREAM_KEY, Place, lowproxy_config
-from benchmarks.load.workloads import WORKLOADS, Workload
+from benchmarks.load.workloads import WORKLOADS
 from lowproxy.catalogue import open_config
 from lowproxy.logs import Lines, set_up
 from lowproxy.server import books
@@ -54,6 +54,9 @@ UNARY = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nserver: bench\r\n"
     b"content-length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
 )
+
+
+UNARY_BODY = WORKLOADS["U"].body("bench", asks_usage=False)
 
 
 class CountingLoop(uvloop.Loop):
@@ -165,19 +168,22 @@ class Bench:
 
     def open(self, caller: socket.socket | None = None) -> Stream:
         """One more stream, its first event relayed; on a kept connection where one is given."""
-        stream = self._asked(caller or self._dial(), WORKLOADS["S2"])
+        load = WORKLOADS["S2"]
+        body = load.body(load.model, asks_usage=False)
+        stream = self._asked(caller or self.dial(), body)
         stream.provider.sendall(HEAD)
         stream.relay(1)
         return stream
 
-    def unary(self, caller: socket.socket) -> None:
+    def unary(self, caller: socket.socket, body: bytes = UNARY_BODY) -> None:
         """One unary request on a kept connection, answered."""
-        exchange = self._asked(caller, WORKLOADS["U"])
+        exchange = self._asked(caller, body)
         exchange.provider.sendall(UNARY)
         exchange.until(b'"lowrouter"')
         self._free.append(exchange.provider)
 
-    def _dial(self) -> socket.socket:
+    def dial(self) -> socket.socket:
+        """A caller's connection."""
         caller = socket.create_connection(("127.0.0.1", self._port()), timeout=LIMIT_S)
         caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return caller
@@ -186,8 +192,7 @@ class Bench:
         assert self.gateway is not None, "it is running"
         return self.gateway.listen.port
 
-    def _asked(self, caller: socket.socket, load: Workload) -> Stream:
-        body = load.body(load.model, asks_usage=False)
+    def _asked(self, caller: socket.socket, body: bytes) -> Stream:
         head = (
             "POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer "
             f"{CALLER_KEY}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
@@ -209,7 +214,7 @@ class Bench:
     def _answering(self) -> socket.socket:
         """The provider's connection on which the request arrives, read to its end."""
         provider = self._free.pop() if self._free else self._accept()
-        seen = b""
+        seen = bytearray()
         while b"\r\n\r\n" not in seen:
             data = provider.recv(65536)
             if not data:  # an idle connection that the gateway gave up
@@ -218,8 +223,9 @@ class Bench:
             seen += data
         head, _, body = seen.partition(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length:")[2].split()[0])
-        while len(body) < length:
-            body += provider.recv(65536)
+        left = length - len(body)
+        while left:
+            left -= len(provider.recv(min(left, 1 << 20)))
         return provider
 
     def _accept(self) -> socket.socket:

@@ -149,12 +149,12 @@ def stages(parts: Parts) -> list[Stage]:
         Stage(
             "splice the body, 215 B",
             "request",
-            lambda: small.rewritten(chosen.model.upstream_model, ask_usage=True),
+            lambda: small.pieces(chosen.model.upstream_model, ask_usage=True),
         ),
         Stage(
             "splice the body, 200 kB",
             "request",
-            lambda: large.rewritten(chosen.model.upstream_model, ask_usage=True),
+            lambda: large.pieces(chosen.model.upstream_model, ask_usage=True),
         ),
         Stage(
             "dress the request",
