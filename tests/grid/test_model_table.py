@@ -36,6 +36,31 @@ def test_every_open_model_can_be_checked(name):
     }
 
 
+@pytest.mark.parametrize(
+    ("table", "tops"),
+    [
+        ("models_ecologits.json", ["source"]),
+        ("grid_annual.json", ["source", "carbon_source", "water_source"]),
+        ("grid_zones.json", ["source", "quebec_source"]),
+        ("regions.json", ["source"]),
+    ],
+)
+def test_every_table_says_where_its_numbers_are_from(table, tops):
+    """A page that a reader can open, and in EcoLogits' table one for each model as well."""
+    data = orjson.loads((DATA / table).read_bytes())
+    for name in tops:
+        assert "https://" in data[name]
+    for row in data.get("models", {}).values():
+        assert row["source"].startswith("https://")
+
+
+def test_rows_that_were_checked_again_are_there():
+    """The list of them does not outlive a row."""
+    checked = orjson.loads((DATA / "models_open_weights.json").read_bytes())["checked"]
+    assert len(checked["rows"]) >= 15
+    assert set(checked["rows"]) <= OPEN.keys()
+
+
 def test_every_row_is_found_under_its_own_name():
     """No row hides another."""
     table = load_models()
