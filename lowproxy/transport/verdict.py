@@ -103,9 +103,8 @@ async def _opening(answer: Answer) -> tuple[bytes, dict[str, Any] | None]:
     is_event, event = _first_event(cutter, parts[0])
     if is_event or not parts[0]:
         return parts[0], event
-    await (
-        in_task()
-    )  # only a first event in pieces, or behind comments, needs a timer of its own
+    # Only a first event in pieces, or behind comments, needs a timer of its own.
+    await in_task()
     deadline: asyncio.Timeout | None = None
     try:
         async with asyncio.timeout(None) as deadline:
