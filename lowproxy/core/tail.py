@@ -42,7 +42,9 @@ MAX_COMMENT_BYTES = 64 * 1024
 MAX_PREFIX_BYTES = 1024
 
 # A stream whose chunks differ in more than their text is not learned over and over.
-MAX_LEARNED = 32
+MAX_LEARNED = 8
+# Chunks unlike the learned one before another is learned: the first has a role, the others have not.
+MISSES = 2
 
 Annotate = Callable[[Usage | None], bytes]
 
@@ -66,6 +68,7 @@ class TailRewriter:
         "_held",
         "_known",
         "_learned",
+        "_misses",
         "_model",
         "_new_prefix",
         "_overhead",
@@ -111,6 +114,7 @@ class TailRewriter:
         self._prefix = self._new_prefix = self._known = b""
         self.template: Apply | None = None  # while the short way is open
         self._learned = 0  # templates so far
+        self._misses = 0  # chunks that went by searches since the last one
         self._span: tuple[int, int] | None = (
             None  # of the model's value in the last event
         )
@@ -153,8 +157,14 @@ class TailRewriter:
                 self.pieces += 1
                 self._text += len(event) - self._overhead
                 out.append(passed)
-            elif known and event.startswith(known) and is_plain(event, len(known)):
+            elif (
+                known
+                and self._misses < MISSES
+                and event.startswith(known)
+                and is_plain(event, len(known))
+            ):
                 self.pieces += 1
+                self._misses += self._learned < MAX_LEARNED
                 self._text += len(event) - self._overhead
                 out.append(self._new_prefix + event[len(known) :])
             else:
@@ -235,6 +245,7 @@ class TailRewriter:
             self.template = None
         elif self.pieces == pieces + 1 and self._learned < MAX_LEARNED:
             self._learned += 1
+            self._misses = 0
             self.template = learn(event, self._span, self._model)
         return out
 

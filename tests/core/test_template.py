@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lowproxy.core.tail import TailRewriter
 from lowproxy.core.template import learn
 
 MODEL = b'"acme/large"'
@@ -97,3 +98,16 @@ def test_no_model():
 def test_not_learned(raw, where):
     """No text, other line ends, an unfinished event: the long way stays."""
     assert learn(raw, where, MODEL) is None
+
+
+def test_a_stream_is_on_the_short_way():
+    """The first chunk has a role, the others have not: soon they are passed by their likeness."""
+    first = b'data: {"id":"c","model":"up","choices":[{"delta":{"role":"assistant","content":"a"}}]}\n\n'
+    later = b'data: {"id":"c","model":"up","choices":[{"index":0,"delta":{"content":"b"}}]}\n\n'
+    rewriter = TailRewriter(
+        model="acme/large", wants_usage=False, annotate=lambda _: b"{}"
+    )
+    for each in (first, later, later, later):
+        assert rewriter.feed(each) == each.replace(b'"up"', MODEL)
+    assert rewriter.template is not None
+    assert rewriter.template(later) == later.replace(b'"up"', MODEL)
