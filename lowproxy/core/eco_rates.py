@@ -4,7 +4,7 @@ A method works out rates per token once per model and place; a request then cost
 multiplications. Rates are plain tuples, because this runs once per request.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -12,6 +12,8 @@ from lowproxy.core.eco import CarbonIntensity, EcoImpact
 from lowproxy.core.eco_accuracy import LONG_COMPLETION, LONG_PROMPT, band
 from lowproxy.core.expected import Grams
 from lowproxy.core.usage import Usage
+
+_new = tuple.__new__
 
 
 class Rate(NamedTuple):
@@ -64,42 +66,69 @@ class TokenRates:
     water_ml_fixed: float = 0.0
     water_ml_per_wh: float | None = None  # per Wh at the boundary; None: unknown
     notes: tuple[str, ...] = ()
+    # All of it as tuples: one attribute is read per request instead of twenty.
+    _plan: tuple[Any, ...] = attrs.field(init=False, repr=False, eq=False)
+
+    @_plan.default
+    def _tuples(self) -> tuple[Any, ...]:
+        grid = self.grid
+        grams = grid.grams_per_kwh / 1000, grid.low / 1000, grid.high / 1000
+        return (
+            *(tuple(rate) for rate in self.energy),
+            (*grams, grid, self.accuracy, self.notes),
+            (
+                self.version,
+                self.pue,
+                self.boundary,
+                self.model_ref,
+                self.embodied_g_fixed,
+                self.embodied_g_completion,
+                self.water_ml_fixed,
+                self.water_ml_per_wh,
+            ),
+        )
 
     def impact(self, usage: Usage, notes: tuple[str, ...] = ()) -> EcoImpact:
         """The impact of one request with these token counts."""
         # Rate.energy_wh three times over, written out: this is on every request's path.
+        central, lower, upper, place, rest = self._plan
+        f, c, p, k, x = central
+        lf, lc, lp, lk, lx = lower
+        hf, hc, hp, hk, hx = upper
+        grams, grams_low, grams_high, grid, accuracy, told = place
+        version, pue, boundary, model_ref, made, made_each, water, water_each = rest
         answer, prompt, cached = usage.completion, usage.prompt, usage.cached
         context = answer * (prompt + answer / 2)
         fresh = prompt - cached
-        (f, c, p, k, x), (lf, lc, lp, lk, lx), (hf, hc, hp, hk, hx) = self.energy
         energy = f + c * answer + p * fresh + k * cached + x * context
         low = lf + lc * answer + lp * fresh + lk * cached + lx * context
         high = hf + hc * answer + hp * fresh + hk * cached + hx * context
-        embodied, water = self.embodied_g_fixed, self.water_ml_per_wh
-        if embodied is not None:
-            embodied += self.embodied_g_completion * answer
-        accuracy = self.accuracy
         if notes or usage.counted or answer > LONG_COMPLETION or prompt > LONG_PROMPT:
             accuracy = band(accuracy, usage, notes)
-        grid = self.grid
-        return EcoImpact(
-            energy,
-            low,
-            high,
-            energy * grid.grams_per_kwh / 1000,
-            low * grid.low / 1000,
-            high * grid.high / 1000,
-            accuracy,
-            self.version,
-            usage,
-            grid,
-            "estimated",
-            self.notes + notes if notes else self.notes,
-            self.pue,
-            self.boundary,
-            self.model_ref,
-            embodied,
-            None if water is None else self.water_ml_fixed + water * energy,
+            told += notes
+        # Not by EcoImpact's own __new__, which is a function more, of seventeen arguments.
+        return _new(
+            EcoImpact,
+            (
+                energy,
+                low,
+                high,
+                energy * grams,
+                low * grams_low,
+                high * grams_high,
+                accuracy,
+                version,
+                usage,
+                grid,
+                "estimated",
+                told,
+                pue,
+                boundary,
+                model_ref,
+                None if made is None else made + made_each * answer,
+                None if water_each is None else water + water_each * energy,
+                None,
+            ),
         )
 
     def grams(self) -> Grams:
