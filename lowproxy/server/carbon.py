@@ -94,12 +94,14 @@ def carbon_budgets(
     metrics: Metrics,
     hourly_g: Sequence[float] = (),
     before: CarbonBudgets | None = None,
+    stored: Iterable[ApiKey] = (),
 ) -> CarbonBudgets | None:
     """None where nobody has a budget: then a request pays one test for it.
 
-    `before`: those that a reload replaces.
+    `before`: those that a reload replaces. `stored`: the keys of the store.
     """
-    limits = [key.limits for key in config.keys if key.limits is not None]
+    keys = (*config.keys, *stored)
+    limits = [key.limits for key in keys if key.limits is not None]
     is_limited = any(each.daily_carbon_ug is not None for each in limits)
     if config.carbon_budget.g_per_day is None and not is_limited:
         return None

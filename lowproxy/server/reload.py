@@ -77,7 +77,9 @@ class Reloader:
         new.keys.use(old.keys.version, old.keys.stored)
         if old.carbon is None or config.carbon_budget != old.config.carbon_budget:
             # What was spent goes over to a budget that has changed.
-            new.carbon = carbon_budgets(config, sources.metrics, before=old.carbon)
+            new.carbon = carbon_budgets(
+                config, sources.metrics, before=old.carbon, stored=old.keys.stored
+            )
         # From here on nothing waits: the next request finds all of it.
         self._live.parts, self._live.catalogue = new, catalogue
         new.health.use(config.health.limits)

@@ -1,5 +1,7 @@
 """`lowproxy check` says what a configuration would do, and never a credential."""
 
+import datetime
+
 from lowproxy.catalogue import load, open_config
 from lowproxy.cli import main
 from lowproxy.cli.check import summary
@@ -80,3 +82,47 @@ def test_it_exits_with_0_and_prints_on_standard_output(tmp_path, capsys, monkeyp
     assert "listen         127.0.0.1:1\n" in printed.out
     assert "admin          [::1]:2\n" in printed.out
     assert printed.err == ""
+
+
+def test_what_is_wrong_with_rates_is_said(tmp_path):
+    """A provider paid in a currency that nobody has a rate for, and a rate of another quarter."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    old, late = (today - datetime.timedelta(days=days) for days in (91, 89))
+
+    def provider(name, currency):
+        return f"""
+        [[providers]]
+        id = "{name}"
+        api_key_env = "{name.upper()}_KEY"
+        currency = "{currency}"
+          [[providers.endpoints]]
+          region = "eu-west"
+          base_url = "https://{name}.example/v1"
+        [[models]]
+        id = "{name}/small"
+        provider = "{name}"
+        price_prompt = 0.15
+        price_completion = 0.6
+        """
+
+    path = tmp_path / "lowproxy.toml"
+    path.write_text(
+        f"""
+        [billing]
+        currency = "EUR"
+        rates = [
+          {{ currency = "USD", value = 0.87, date = {old} }},
+          {{ currency = "GBP", value = 1.15, date = {late} }},
+        ]
+        {provider("acme", "CNY")}{provider("bolt", "USD")}{provider("corp", "GBP")}
+        """
+    )
+    environ = {f"{name}_KEY": "sk-x" for name in ("ACME", "BOLT", "CORP")}
+
+    lines = list(summary(*open_config(path, environ)))
+
+    notes = [line for line in lines if "rate" in line and line.startswith("note: ")]
+    assert notes == [
+        "note: the provider acme is paid in CNY, which has no [[billing.rates]] row: its costs in EUR are unknown",
+        "note: the rate of USD in billing.rates is 91 days old",
+    ]

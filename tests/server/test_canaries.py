@@ -11,7 +11,7 @@ import pytest
 
 from lowproxy.core.keys import hash_key
 from tests.fakes import Answer, RawCaller, openai_chunk, openai_completion, sse
-from tests.gateway import CHAT, KEY, ask, asking, provider_key, settled
+from tests.gateway import CHAT, KEY, ask, asking, gateway_over, provider_key, settled
 
 PROMPT = "canary-prompt-7d1e"
 ANSWER = "canary-answer-93ab"
@@ -104,6 +104,8 @@ async def shown(gateway) -> str:
             async with RawCaller(gateway.admin_port, key=token) as caller:
                 reply = await caller.get(path)
                 pages.append((await reply.rest()).decode())
+    async with RawCaller(gateway.admin_port) as caller:
+        pages.append((await (await caller.get("/events")).piece()).decode())
     return "\n".join(pages)
 
 
@@ -150,6 +152,7 @@ async def test_no_canary_is_kept_logged_or_shown(gateway, upstream, tmp_path, lo
         if file.is_file() and file.suffix != ".toml":
             places[file.name] = file.read_bytes().decode("latin-1")
     assert "lowproxy_requests_total" in places["pages"]
+    assert "\ndata: {" in "\n" + places["pages"], "the owner's page was shown"
     assert '"status":"partial"' in places["log"]
     assert "upstream_error" in places["tables"]
     for name, text in places.items():
@@ -165,3 +168,20 @@ async def test_a_record_holds_no_text_of_the_request(gateway, upstream):
     text = repr(gateway.books.records).replace(f"acme/{PASSED}", "")
     for canary in SECRETS:
         assert canary not in text
+
+
+async def test_no_canary_is_in_a_trace(upstream, tmp_path, monkeypatch, log_text):
+    """Neither in a span nor in a metric that goes to a collector, of whatever outcome."""
+    pytest.importorskip("opentelemetry.proto", reason="the extra otel is not installed")
+    from tests.otlp import Receiver
+
+    async with Receiver() as otlp:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.url)
+        async with gateway_over(tmp_path, upstream, extra=rows(tmp_path)) as gateway:
+            statuses = await every_outcome(gateway, upstream)
+    assert {200, 400, 401, 404, 429, 502} <= set(statuses)
+    assert len(otlp.spans) > len(statuses), "each request has a span, and each attempt"
+    sent = otlp.raw.decode("latin-1").replace(f"acme/{PASSED}", "")
+    assert "gen_ai.client.token.usage" in sent
+    for canary in SECRETS:
+        assert canary not in sent, canary
