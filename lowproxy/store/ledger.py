@@ -184,6 +184,8 @@ class Ledger:
                 self.counts.flush_s += time.monotonic() - began
             self._replay()
             self._prune()
+            if self._database is not None and not self._waiting:
+                self._works()
         except Exception as exc:  # noqa: BLE001 - the thread must outlive a bug of ours
             log.error("ledger.bug", kind=type(exc).__name__)
 
@@ -227,13 +229,16 @@ class Ledger:
             except StoreError as exc:
                 self._gone(exc)
             else:
-                self.counts.up = True
                 self._most = self._terms.most_waiting
-                self._rest_s = REST_S
-                if self._told:
-                    log.info("ledger.back")
-                self._told.clear()
         return self._database
+
+    def _works(self) -> None:
+        """All that waited is in. To open it says little: on a full disk that works every time."""
+        self.counts.up = True
+        self._rest_s = REST_S
+        if self._told:
+            log.info("ledger.back")
+            self._told.clear()
 
     def _gone(self, exc: StoreError) -> None:
         if self._database is not None:
