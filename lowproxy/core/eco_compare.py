@@ -18,6 +18,7 @@ from lowproxy.core.eco import (
     ModelFacts,
 )
 from lowproxy.core.eco_block import six
+from lowproxy.core.eco_outcomes import UPSTREAM_CACHE
 from lowproxy.core.grid_reading import MAX_G_PER_KWH
 from lowproxy.core.usage import Usage
 
@@ -25,6 +26,7 @@ NOT_JSON = "not a JSON object"
 NO_MODEL = "no model: not a request, or none that was routed"
 NO_TOKENS = "no token counts"
 BAD_TOKENS = "token counts that cannot be"
+REPLAYED = "from a cache: no model ran"
 _PLACE = ("provider", "region", "zone")
 UNKNOWN_SIZE = "size not known of "
 
@@ -55,6 +57,8 @@ class StoredRequest:
         usage = _usage(row)
         if isinstance(usage, str):
             return usage
+        if _is_replayed(row):
+            return REPLAYED
         provider, region, zone = (_text(row, key) for key in _PLACE)
         return cls(model, usage, provider, region, zone, _live_grid(row))
 
@@ -175,6 +179,12 @@ def compare(
 def _text(row: dict[str, Any], key: str) -> str | None:
     value = row.get(key)
     return value if isinstance(value, str) and value else None
+
+
+def _is_replayed(row: dict[str, Any]) -> bool:
+    eco = row.get("eco")
+    notes = eco.get("notes") if isinstance(eco, dict) else None
+    return isinstance(notes, list) and UPSTREAM_CACHE in notes
 
 
 def _live_grid(row: dict[str, Any]) -> CarbonIntensity | None:

@@ -1,7 +1,7 @@
 """A Carbon Aware SDK of the operator's own (Green Software Foundation): `/emissions/bylocation`.
 
 https://github.com/Green-Software-Foundation/carbon-aware-sdk. What it tells is what its own
-data source tells: it must be one of average intensity, not WattTime's marginal one.
+data source tells: where that is WattTime, which is marginal and direct, the row has to say so.
 """
 
 from lowproxy.config import FeedConfig

@@ -11,6 +11,7 @@ from lowproxy.core.eco_compare import (
     NO_MODEL,
     NO_TOKENS,
     NOT_JSON,
+    REPLAYED,
     StoredRequest,
     compare,
 )
@@ -58,6 +59,10 @@ def test_sums_are_of_the_single_estimates():
     [
         (b"gateway started", NOT_JSON),
         (b"[1]", NOT_JSON),
+        (
+            line(completion_tokens=5, eco={"notes": ["upstream-cache"]}),
+            REPLAYED,
+        ),
         (b'{"event":"gateway.up"}', NO_MODEL),
         (line(model=None, prompt_tokens=1), NO_MODEL),
         (line(), NO_TOKENS),
