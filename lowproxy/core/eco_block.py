@@ -6,13 +6,14 @@ import orjson
 
 from lowproxy.core.eco import EcoImpact, Reading
 from lowproxy.core.eco_accuracy import DEMO
+from lowproxy.core.eco_outcomes import UPSTREAM_CACHE
 
 
 def eco_fields(impact: EcoImpact, full: bool = False) -> dict[str, Any]:
     """The contract's five fields, and with `full` all that is known.
 
     Numbers have six significant digits; what is unknown is absent. `notes` is in the
-    short form only where it says that the answer is a demonstration.
+    short form only where it says that the answer is a demonstration, or why it took nothing.
     """
     fields: dict[str, Any] = {
         "energy_wh": six(impact.energy_wh),
@@ -23,8 +24,8 @@ def eco_fields(impact: EcoImpact, full: bool = False) -> dict[str, Any]:
     }
     if full:
         fields.update(_provenance(impact))
-    elif DEMO in impact.notes:
-        fields["notes"] = [DEMO]
+    elif notes := _must_say(impact):
+        fields["notes"] = notes
     return fields
 
 
@@ -41,7 +42,10 @@ def eco_text(impact: EcoImpact, full: bool = False) -> str:
         f"{carbon / total * 1000 if total else 0.0:.6g},{quality}"
     )
     if not full:
-        return f'{short},"notes":["demo"]}}' if DEMO in impact.notes else short + "}"
+        if energy and DEMO not in impact.notes:
+            return short + "}"
+        notes = _must_say(impact)
+        return short + (f',"notes":{orjson.dumps(notes).decode()}}}' if notes else "}")
     embodied, water = impact.embodied_g, impact.water_ml
     embodied_g = "" if embodied is None else f',"embodied_g":{embodied:.6g}'
     water_ml = "" if water is None else f',"water_ml":{water:.6g}'
@@ -52,6 +56,10 @@ def eco_text(impact: EcoImpact, full: bool = False) -> str:
         f',"tokens":{{"prompt":{tokens.prompt},"cached":{tokens.cached}'
         f',"completion":{tokens.completion},"reasoning":{tokens.reasoning}}}}}'
     )
+
+
+def _must_say(impact: EcoImpact) -> list[str]:
+    return [note for note in impact.notes if note in (DEMO, UPSTREAM_CACHE)]
 
 
 # By what they say; the grid is kept with it, since another could come to have its id.

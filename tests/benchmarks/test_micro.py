@@ -36,7 +36,7 @@ async def test_stages_do_their_work(parts):
 
     assert b'"lowrouter":{' in calls["tail, first and last events"]()
     assert b'"eco":{' in calls["estimate, and write `lowrouter`"]()
-    assert b"include_usage" in calls["splice the body, 215 B"]()
+    assert b"include_usage" in b"".join(calls["splice the body, 215 B"]())
     # Four regions, the key may use one: five of the twenty are left.
     assert len(calls["choose among 20 candidates"]().candidates) == 5
 

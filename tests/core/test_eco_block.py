@@ -1,12 +1,14 @@
 """The `eco` object that callers read."""
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lowproxy.core.eco import CarbonIntensity, ModelFacts
 from lowproxy.core.eco_block import eco_fields, eco_text, six
 from lowproxy.core.eco_methods import DEFAULT
+from lowproxy.core.eco_outcomes import from_cache
 from lowproxy.core.usage import Usage
 
 FRANCE = CarbonIntensity("FR", 41.44, 41.44, 41.44, "owid-ember", "2025")
@@ -96,3 +98,13 @@ def test_the_text_is_the_fields(prompt, completion, full):
     for notes in ((), ("demo",), ("partial",)):
         found = impact(Usage(prompt, completion), notes)
         assert orjson.loads(eco_text(found, full)) == eco_fields(found, full)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_an_answer_that_took_nothing_says_why(full):
+    """In the short form, too: a zero without a reason would be a lie."""
+    none = from_cache(impact())
+    said = orjson.loads(eco_text(none, full))
+    assert said["energy_wh"] == said["carbon_g"] == 0
+    assert said["notes"][-1] == "upstream-cache"
+    assert said == eco_fields(none, full)
