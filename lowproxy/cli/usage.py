@@ -16,6 +16,7 @@ from lowproxy.catalogue import open_config
 from lowproxy.core.cost import money
 from lowproxy.core.eco_block import six
 from lowproxy.core.record_fields import iso, record_fields
+from lowproxy.core.trace_kept import read_trace
 from lowproxy.store import ledger_books as books
 from lowproxy.store.connecting import connect
 from lowproxy.store.database import Database, StoreError
@@ -179,7 +180,11 @@ def export(form: str, rows: Iterable[Mapping[str, Any]]) -> None:
         nano = row["cost_nano"]
         times = {name: iso(row[name]) for name in ("created_at", "completed_at")}
         cost = None if nano is None else money(nano)
-        writer.writerow({**row, **times, "cost": cost, **_harmless(row)})
+        traced = row["routing_trace"]
+        if traced is not None:
+            traced = orjson.dumps(read_trace(orjson.loads(traced))).decode()
+        more = {"cost": cost, "routing_trace": traced, **_harmless(row)}
+        writer.writerow({**row, **times, **more})
 
 
 def _harmless(row: Mapping[str, Any]) -> dict[str, str]:

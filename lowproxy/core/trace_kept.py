@@ -2,6 +2,7 @@
 
 Of candidates there are columns, not rows: each name is written once, and a value that all share once too.
 Rejections stand under their rule and reason. Whoever is named again is named by position.
+Of a large pool the best are kept, and how many are left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,23 +16,31 @@ _NAMES = {
     "expected": ("prompt_tokens", "completion_tokens"),
 }
 
+# So that a record of any pool has its bounds: about two kilobytes.
+MOST_CANDIDATES, MOST_REJECTED = 12, 24
+
 Places = Mapping[str, int]  # of candidates, by id
 
 
 def places_of(told: Mapping[str, Any]) -> Places:
-    """Where each candidate stands in a trace."""
-    return {row["candidate"]: i for i, row in enumerate(told.get("candidates", ()))}
+    """Where each candidate that is kept stands in a trace."""
+    rows = told.get("candidates", ())[:MOST_CANDIDATES]
+    return {row["candidate"]: i for i, row in enumerate(rows)}
 
 
 def kept_decision(told: Mapping[str, Any], places: Places) -> dict[str, Any]:
     """What requests that share a decision have in common: all but `attempts` and `answered`."""
-    rows = told.get("candidates", ())
+    rows, rejected = told.get("candidates", ()), told.get("rejected", ())
+    cut = max(0, len(rows) - MOST_CANDIDATES) + max(0, len(rejected) - MOST_REJECTED)
+    rows = rows[:MOST_CANDIDATES]
     kept = {k: v for k, v in told.items() if k not in ("attempts", "answered")}
     kept["candidates"] = _columns(rows)
     reasons: dict[tuple[str, str], list[str]] = {}
-    for each in told.get("rejected", ()):
+    for each in rejected[:MOST_REJECTED]:
         reasons.setdefault((each["rule"], each["reason"]), []).append(each["candidate"])
     kept["rejected"] = [[*why, ids] for why, ids in reasons.items()]
+    if cut:
+        kept["left_out"] = told.get("left_out", 0) + cut
     for name, names in _NAMES.items():
         if name in told and tuple(told[name]) == names:
             kept[name] = list(told[name].values())

@@ -27,6 +27,8 @@ MOST_POSTS = 100_000
 PIPELINED = 256
 # How often the others are told that we live, and asked what has changed.
 TURN_S = 0.5
+# So long what nobody waits for may wait for a question to travel with.
+POST_S = 0.02
 # A process that has said nothing for so long is gone, with what it had reserved.
 LIFE_S = 15.0
 
@@ -79,6 +81,7 @@ class Shared:
         self._calls: deque[Call] = deque()
         self._posts: deque[Call] = deque()
         self._wake = asyncio.Event()
+        self._posting: asyncio.TimerHandle | None = None
         self._hashes: dict[str, str] = {}
         self._turns: list[Callable[[], Any]] = []
         self._told = False
@@ -108,6 +111,12 @@ class Shared:
             self.counts.lost += 1
             return
         self._posts.append(Call(script, keys, args, None))
+        if self._posting is None:
+            loop = asyncio.get_running_loop()
+            self._posting = loop.call_later(POST_S, self._post)
+
+    def _post(self) -> None:
+        self._posting = None
         self._wake.set()
 
     def each_turn(self, do: Callable[[], Any]) -> None:
@@ -142,6 +151,8 @@ class Shared:
     def stop(self) -> None:
         """Its tasks are about to be cancelled: a client has been seen to swallow that."""
         self._stopping = True
+        if self._posting is not None:
+            self._posting.cancel()
         self._wake.set()
 
     async def drain(self) -> None:
@@ -184,7 +195,10 @@ class Shared:
         calls = [self._calls.popleft() for _ in range(min(PIPELINED, len(self._calls)))]
         room = PIPELINED - len(calls)
         posts = [self._posts.popleft() for _ in range(min(room, len(self._posts)))]
-        batch = calls + posts
+        # What was settled before is asked after it. Whoever left before it was asked for anything has
+        # posted that it takes nothing: asked now, it would never be settled.
+        calls = [each for each in calls if each.answer and not each.answer.done()]
+        batch = posts + calls
         pipeline = self._client.pipeline(transaction=False)
         for each in batch:
             hash_ = self._hashes[each.script]

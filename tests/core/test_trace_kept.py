@@ -6,6 +6,8 @@ import pytest
 from lowproxy.core.routing import decide
 from lowproxy.core.routing_trace import trace
 from lowproxy.core.trace_kept import (
+    MOST_CANDIDATES,
+    MOST_REJECTED,
     kept_attempts,
     kept_decision,
     places_of,
@@ -48,14 +50,36 @@ def test_it_is_read_as_it_was(wishes, more):
     assert again == told
 
 
+def many(there, others):
+    """A trace of so many candidates, and of so many that may not serve."""
+    places = [place(f"p{i}", 1.0 + i / 7, 2.0 - i / 71) for i in range(there)]
+    places += [place(f"q{i}", 1.0, 1.0, "us-east") for i in range(others)]
+    decision = decide(ask(region="eu"), KEY, Pool({"m": tuple(places)}))
+    last = decision.candidates[-1].id
+    return trace(decision, [(last, "ok", 0.1)], last)
+
+
 def test_it_takes_a_third_of_the_room():
-    """Twenty candidates, and fifty who may not serve."""
-    there = tuple(place(f"p{i}", 1.0 + i / 7, 2.0 - i / 11) for i in range(20))
-    others = tuple(place(f"q{i}", 1.0, 1.0, "us-east") for i in range(50))
-    pool = Pool({"m": (*there, *others)})
-    told = trace(decide(ask(region="eu"), KEY, pool), [(there[0].id, "ok", 0.1)])
+    """Where nothing is left out."""
+    told = many(MOST_CANDIDATES, MOST_REJECTED)
 
     assert len(orjson.dumps(kept(told))) * 3 < len(orjson.dumps(told))
+    assert "left_out" not in kept(told)
+
+
+def test_of_a_large_pool_the_best_are_kept():
+    """What is left out is counted, and who answered is named whoever it was."""
+    told = many(60, 70)
+    assert told["left_out"] == 10 + 20
+
+    again = read_trace(kept(told))
+
+    assert again["candidates"] == told["candidates"][:MOST_CANDIDATES]
+    assert again["rejected"] == told["rejected"][:MOST_REJECTED]
+    assert again["left_out"] == 60 + 70 - MOST_CANDIDATES - MOST_REJECTED
+    for name in ("choice", "default", "attempts", "answered", "saved_g"):
+        assert again[name] == told[name]
+    assert len(orjson.dumps(kept(told))) < 2048
 
 
 def test_what_was_kept_whole_is_read_whole():

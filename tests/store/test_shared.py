@@ -6,7 +6,8 @@ import signal
 import pytest
 
 from lowproxy.store.shared import SharedAwayError, running_shared
-from lowproxy.store.shared_scripts import LOOK
+from lowproxy.store.shared_limiter import loaded
+from lowproxy.store.shared_scripts import CHARGE, LOOK
 from tests.fakes import LIMIT_S
 
 TIMEOUT_S = 0.2
@@ -49,6 +50,26 @@ async def test_calls_of_the_same_moment_are_one_round_trip(shared, monkeypatch):
 
     assert len(answers) == 100
     assert sum(sent) == 1
+
+
+async def test_what_nobody_waits_for_travels_with_the_next_question(
+    shared, monkeypatch
+):
+    """And is done before it: a request and its end are one round trip, not two."""
+    sent = []
+    inner = shared._client.pipeline
+
+    def pipeline(**options):
+        sent.append(1)
+        return inner(**options)
+
+    monkeypatch.setattr(shared._client, "pipeline", pipeline)
+    for number in range(1, 6):
+        shared.post(CHARGE, (KEYS[0], f"{{t}}:once:{number}"), (7, 50, 3, 1, 1))
+        said = await shared.call(LOOK, KEYS, (1, 1))
+        assert loaded(said[1:]).day.spent == 50 * number
+
+    assert sum(sent) == 5
 
 
 async def test_a_frozen_one_is_waited_for_once(shared, redis_server):
