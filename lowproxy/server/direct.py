@@ -99,6 +99,7 @@ class DirectConnection(asyncio.Protocol):
         """A caller has come. What is kept for it is bounded."""
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(wire.WRITE_BUFFER_BYTES)
+        wire.bound_unsent(transport)
         self.server.connections.add(self)
 
     def data_received(self, data: bytes) -> None:

@@ -5,6 +5,7 @@ Two servers stand behind it, by `relay.caller_server`: `direct` writes to the ca
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
@@ -15,12 +16,25 @@ from lowproxy.transport.sink import Flow
 
 # Longer than the idle time-out of the usual load balancer in front (60 s), so that it closes first.
 KEEPALIVE_S = 75.0
-# What a caller that does not read may leave with us, beside the kernel's buffers.
-WRITE_BUFFER_BYTES = 64 * 1024
+# What a caller that does not read may leave with us, beside the kernel's buffers: the least that is not
+# nothing, since what one read of the upstream brings comes on top.
+WRITE_BUFFER_BYTES = 16 * 1024
+
+# What was written and is not on its way yet, at most, in the kernel: its buffers grow to megabytes otherwise.
+UNSENT_BYTES = 64 * 1024
+# Linux and macOS have it.
+_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 Fields = Iterable[tuple[str, str]]
+
+
+def bound_unsent(transport: asyncio.BaseTransport) -> None:
+    """Lets the kernel keep `UNSENT_BYTES` for a caller, beside what is on its way."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX and _NOTSENT_LOWAT:
+        sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 class Reply:

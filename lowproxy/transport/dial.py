@@ -23,7 +23,7 @@ from lowproxy.transport.run import in_task
 # RFC 8305, section 5: how long one address family has before the other is tried beside it.
 HAPPY_EYEBALLS_S = 0.25
 # One read brings what the kernel has gathered, and goes to a slow caller's buffer as a whole.
-RECEIVE_BYTES = 96 * 1024
+RECEIVE_BYTES = 64 * 1024
 # Noted on a cancellation that came before there was a connection.
 _CONNECTING = "while connecting"
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import socket
 import tracemalloc
 
 import pytest
@@ -592,3 +593,29 @@ def test_a_date_is_made_once_a_second(monkeypatch):
     assert wire.date() == "Thu, 01 Jan 1970 00:00:00 GMT"
     monkeypatch.setattr(wire, "time", lambda: 1.0)
     assert wire.date() == "Thu, 01 Jan 1970 00:00:01 GMT"
+
+
+def test_the_kernel_keeps_little_for_a_caller_that_does_not_read():
+    """What was written and is not on its way yet is bounded there, too."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        caller = socket.create_connection(listener.getsockname())
+        with caller, listener.accept()[0] as ours:
+            wire.bound_unsent(Sock(ours))
+            level, option = socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT
+
+            assert ours.getsockopt(level, option) == wire.UNSENT_BYTES
+
+
+@pytest.mark.parametrize("sock", [None, "unix"])
+def test_what_has_no_such_bound_is_left_alone(sock):
+    """A Unix socket, and a transport that is none."""
+    near, far = socket.socketpair()
+    with near, far:
+        wire.bound_unsent(Sock(near if sock else None))
+
+
+class Sock(asyncio.Transport):
+    """A transport that knows its socket and nothing else."""
+
+    def __init__(self, sock):
+        super().__init__({"socket": sock})
