@@ -64,7 +64,7 @@ BUDGETS = {
         20, "16: what Python allocates for a stream that waits, both connections too"
     ),
     "KiB left by an ended stream": Budget(
-        0.5, "0.2: nothing is kept; what is seen is caches and rings that fill up"
+        0.6, "0.4: nothing is kept; what is seen is caches and rings that fill up"
     ),
     SYSTEM_CALLS: Budget(2.05, "2: one read and one write; the loop's waits apart"),
 }
@@ -193,7 +193,7 @@ def _size(snapshot: tracemalloc.Snapshot) -> int:
 def _traced(gateway: Bench) -> tracemalloc.Snapshot:
     """What lives now that all is written down, without what belongs to the driver.
 
-    And without the last requests that are kept for the admin port's page: their number is bounded.
+    And without caches of a bounded size, which take their time to fill.
     """
     gateway.settle(forget=True)
     gc.collect()

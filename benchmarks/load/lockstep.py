@@ -147,7 +147,8 @@ class Bench:
     def settle(self, *, forget: bool = False) -> None:
         """Have everything written that waits.
 
-        With `forget` until it is in the database, and the last requests are not remembered either.
+        With `forget` until it is in the database, and what is remembered of a bounded number of requests and
+        decisions, for the admin port's page and for the ledger's rows, is forgotten.
         """
         assert self.gateway is not None and self.flush is not None, "it is running"
         parts, flush = self.gateway.parts, self.flush
@@ -164,6 +165,8 @@ class Bench:
             if time.monotonic() > give_up:
                 raise TimeoutError(f"the ledger keeps {ledger.depth} records waiting")
             time.sleep(0.02)
+        if ledger:
+            ledger._rows = type(ledger._rows)()
         self.call(parts.metrics.tally.recent.clear)
 
     def open(self, caller: socket.socket | None = None) -> Stream:
