@@ -65,7 +65,7 @@ def request_of(size: int) -> bytes:
 
 
 # More than any benchmark uses up, and every kind of limit.
-LIMITS = Limits(10**9, 10**12, 10**6, 10**18, 10**18, 10**18)
+LIMITS = Limits(10**9, 10**10, 10**6, 10**13, 10**13, 10**13)
 UNIT_BODY = request_of(215)
 
 
@@ -111,6 +111,7 @@ def stages(parts: Parts) -> list[Stage]:
     limited = Exchange.begin("POST")
     limited.key = attrs.evolve(key, name="limited", limits=LIMITS)
     limited.usage, limited.cost_nano = usage, 27_000
+    limited.impact = parts.scales.weigh(chosen, usage)
     limited.attempts = [Attempt(chosen.id, "ok", 0.1)]
 
     limiter = MemoryLimiter()

@@ -106,25 +106,27 @@ class Account:
 
         A reservation that is not open (settled, or lapsed) changes nothing.
         """
-        if self.open.pop(held.id, None) is None:
+        # Taken apart at once: a name of a NamedTuple costs as much as all of them so.
+        id, _, estimate, asked, in_day, in_month, _, _, _ = held
+        if self.open.pop(id, None) is None:
             return
-        estimate = held.estimate
-        self.streams -= estimate.is_stream
+        _, most_nano, most_carbon_ug, is_stream = estimate
+        self.streams -= is_stream
         if actual is None:
             self.requests.left += 1
             actual = _NOTHING
         tokens, nano, carbon_ug = actual
-        self.tokens.left -= tokens - held.tokens
+        self.tokens.left -= tokens - asked
         day, month = self.day, self.month
-        if held.day == day.number:
+        if in_day == day.number:
             day.spent += nano
-            day.taken += nano - estimate.nano
+            day.taken += nano - most_nano
             carbon = self.carbon
             carbon.spent += carbon_ug
-            carbon.taken += carbon_ug - estimate.carbon_ug
-        if held.month == month.number:
+            carbon.taken += carbon_ug - most_carbon_ug
+        if in_month == month.number:
             month.spent += nano
-            month.taken += nano - estimate.nano
+            month.taken += nano - most_nano
 
     def lapse(self, before: float) -> int:
         """Gives up reservations made before then, whose owner is gone; how many.

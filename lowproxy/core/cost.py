@@ -87,5 +87,4 @@ def money(amount_nano: int) -> str:
     text = str(amount_nano)
     if amount_nano < NANO:
         text = text.zfill(10)
-    text = f"{text[:-9]}.{text[-9:]}".rstrip("0")
-    return text[:-1] if text[-1] == "." else text
+    return f"{text[:-9]}.{text[-9:].rstrip('0')}".rstrip(".")

@@ -37,6 +37,10 @@ class Limits:
     money: bool = _derived(
         lambda self: self.daily_nano is not None or self.monthly_nano is not None
     )
+    # What an estimate has to tell: a bit for money, a bit for carbon.
+    counts: int = _derived(
+        lambda self: self.money + 2 * (self.daily_carbon_ug is not None)
+    )
     # The same with a number for no limit: requests are compared with these.
     most_streams: int = _derived(lambda self: _most(self.max_streams))
     most_daily: int = _derived(lambda self: _most(self.daily_nano))

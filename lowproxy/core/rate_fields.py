@@ -13,28 +13,29 @@ def rate_fields(rates: Rates) -> tuple[tuple[str, str], ...]:
     """`x-ratelimit-*` of the limits that the key has."""
     limits, left, tokens_left = rates
     most, most_tokens = limits.requests_per_minute, limits.tokens_per_minute
-    requests: tuple[tuple[str, str], ...] = ()
+    fields: tuple[tuple[str, str], ...] = ()
     if most is not None:
         away_s = (most - left) * MINUTE_S / most
-        reset = _MS[int(away_s * 1000 + _UP)] if away_s < 1 else _span(away_s)
-        requests = (
+        fields = (
             limits.told_requests,
-            ("x-ratelimit-remaining-requests", str(int(left)) if left > 0 else "0"),
-            ("x-ratelimit-reset-requests", reset),
+            ("x-ratelimit-remaining-requests", f"{int(left)}" if left > 0 else "0"),
+            (
+                "x-ratelimit-reset-requests",
+                _MS[int(away_s * 1000 + _UP)] if away_s < 1 else _span(away_s),
+            ),
         )
-    if most_tokens is None:
-        return requests
-    away_s = (most_tokens - tokens_left) * MINUTE_S / most_tokens
-    reset = _MS[int(away_s * 1000 + _UP)] if away_s < 1 else _span(away_s)
-    return (
-        *requests,
-        limits.told_tokens,
-        (
-            "x-ratelimit-remaining-tokens",
-            str(int(tokens_left)) if tokens_left > 0 else "0",
-        ),
-        ("x-ratelimit-reset-tokens", reset),
-    )
+    if most_tokens is not None:
+        away_s = (most_tokens - tokens_left) * MINUTE_S / most_tokens
+        here = f"{int(tokens_left)}" if tokens_left > 0 else "0"
+        fields += (
+            limits.told_tokens,
+            ("x-ratelimit-remaining-tokens", here),
+            (
+                "x-ratelimit-reset-tokens",
+                _MS[int(away_s * 1000 + _UP)] if away_s < 1 else _span(away_s),
+            ),
+        )
+    return fields
 
 
 def _span(seconds: float) -> str:

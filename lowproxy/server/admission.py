@@ -144,8 +144,7 @@ def _bounded(
         chat.choices,
         chat.has_media,
         chat.stream,
-        limits.money,
-        limits.daily_carbon_ug is None,
+        limits.counts,
     )
     bounds = decision.bounds
     known = bounds.get(asked)

@@ -105,7 +105,8 @@ async def shown(gateway) -> str:
                 reply = await caller.get(path)
                 pages.append((await reply.rest()).decode())
     async with RawCaller(gateway.admin_port) as caller:
-        pages.append((await (await caller.get("/events")).piece()).decode())
+        reply = await caller.get("/events")
+        pages.append((await reply.piece() or b"").decode())
     return "\n".join(pages)
 
 
