@@ -116,6 +116,7 @@ class _Kept(NamedTuple):
     draws: tuple[RouteDecision, ...]
 
 
+_new: Any = tuple.__new__
 _NOBODY: frozenset[str] = frozenset()
 _UNMEASURED: Mapping[str, float] = {}
 
@@ -162,19 +163,23 @@ def decide(
     if prefers is None:
         prefers = key.prefer_low_carbon
     scale = scale_of(models[0], wishes.sort, prefers, pool.policy)
-    world = World(
-        pool,
-        key,
-        wishes,
-        chat.needs,
-        chat.prompt_bytes,
-        exact[0],
-        exact[1],
-        size,
-        scale,
-        resting,
-        latencies,
-        carbon_price,
+    # As `World(...)`, which would be a call more for every request.
+    world: World = _new(
+        World,
+        (
+            pool,
+            key,
+            wishes,
+            chat.needs,
+            chat.prompt_bytes,
+            exact[0],
+            exact[1],
+            size,
+            scale,
+            resting,
+            latencies,
+            carbon_price,
+        ),
     )
     eligible, ties, stayed = _eligible(models, world, stay)
     if not eligible:
