@@ -422,6 +422,19 @@ def narrowings(wishes):
 @given(CHATS, KEYS, POOLS)
 def test_adding_a_constraint_never_adds_a_candidate(chat, key, pool):
     """Who could not serve before cannot serve now, whatever was added."""
+    nobody_is_added(chat, key, pool)
+
+
+@settings(max_examples=10_000)
+@given(st.integers(0, 2**64))
+def test_adding_a_constraint_never_adds_a_candidate_in_ten_thousand(seed):
+    """The same from one number each."""
+    chat, key, pool, _, _ = anything(random.Random(seed))
+    nobody_is_added(chat, key, pool)
+
+
+def nobody_is_added(chat, key, pool):
+    """Each constraint more, of the request, the key and the gateway, leaves a part of who was there."""
     # One region only is a constraint on the order's outcome: compared where it is not wished for.
     wishes = attrs.evolve(chat.preferences, fallback=True, allow_fallbacks=True)
     chat = attrs.evolve(chat, preferences=wishes)
@@ -464,6 +477,17 @@ def test_the_same_question_has_the_same_answer(
         or not chat.preferences.allow_fallbacks
         or (not chat.preferences.fallback)
     )
+
+
+@settings(max_examples=10_000)
+@given(st.integers(0, 2**64))
+def test_the_same_question_has_the_same_answer_in_ten_thousand(seed):
+    """The same from one number each, made twice."""
+    first, second = (anything(random.Random(seed)) for _ in range(2))
+    told = [outcome(*each[:4], **each[4]) for each in (first, second)]
+    assert told[0] == told[1]
+    if not isinstance(told[0], tuple):
+        assert [c.id for c in told[0].candidates] == [c.id for c in told[1].candidates]
 
 
 @settings(max_examples=300)

@@ -4,7 +4,7 @@ from math import isclose
 
 import attrs
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lowproxy.core.chat import ChatRequest
@@ -41,8 +41,11 @@ SCALES = st.builds(
 )
 SIZES = st.tuples(st.integers(0, 100_000), st.none() | st.integers(1, 10_000))
 LAMBDAS = st.just(0.0) | st.floats(0, 1)
+# The gateway's own scales go other ways through the same sums than any scale.
+SCALES |= st.sampled_from([Policy().low_carbon, Policy().standard, Policy().cheap])
 
 
+@settings(max_examples=10_000)
 @given(
     st.tuples(AMOUNTS, AMOUNTS, SECONDS),
     st.tuples(AMOUNTS, AMOUNTS, SECONDS),
@@ -112,6 +115,26 @@ def test_nothing_unknown_helps(rows, scale, size):
                 others = [*rows[:n], filled, *rows[n + 1 :]]
                 told = scores(others, size, scale.weights, {})
                 assert isclose(told[n], made[n], rel_tol=1e-9)
+
+
+@given(
+    st.lists(st.tuples(AMOUNTS, AMOUNTS, SECONDS), min_size=1, max_size=5),
+    SCALES,
+    SIZES,
+    st.booleans(),
+)
+def test_the_score_is_what_the_formula_says(rows, scale, size, measured):
+    """Whichever way the sums go."""
+    places = [candidate(str(n), g, p) for n, (g, p, _) in enumerate(rows)]
+    waits = [row[2] for row in rows]
+    latencies = {c.id: s for c, s in zip(places, waits, strict=True)}
+    found = scores(places, size, scale.weights, latencies if measured else {})
+    for c, wait, score in zip(places, waits, found, strict=True):
+        grams, _, price = terms_of(c, size, {})
+        carbon, slow, cheap = scale.weights
+        expected = (grams + LEAST_G) ** carbon * (price + LEAST_PRICE) ** cheap
+        expected *= (wait + LEAST_S) ** slow if measured else 1.0
+        assert score == pytest.approx(expected, rel=1e-9)
 
 
 def test_by_hand():
