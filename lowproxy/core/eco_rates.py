@@ -135,7 +135,9 @@ class TokenRates:
         """Grams per request and token, central, nothing cached: for routing."""
         fixed, completion, prompt, _, context = self.energy.central
         each = self.grid.grams_per_kwh / 1000
-        return Grams(fixed * each, prompt * each, completion * each, context * each)
+        return Grams(
+            fixed * each, prompt * each, completion * each, context * each, each
+        )
 
     def stages(self, usage: Usage) -> dict[str, tuple[float, float, float]]:
         """Wh of one request by stage, central, low and high."""

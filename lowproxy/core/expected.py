@@ -16,12 +16,16 @@ ANSWER_TOKENS = 300
 
 
 class Grams(NamedTuple):
-    """Grams of CO2 equivalent: of any request, per token, per answer token and token it looks back on."""
+    """Grams of CO2 equivalent: of any request, per token, per answer token and token it looks back on.
+
+    `per_wh` is the grid's part in all of them; 0 where it is not known.
+    """
 
     fixed: float
     prompt: float
     completion: float
     context: float
+    per_wh: float = 0.0
 
     def of(self, prompt: float, answer: float) -> float:
         """Grams of a request with so many tokens."""
@@ -57,7 +61,7 @@ def line(grams: Grams | None, prices: TokenPrices | None, answer: float) -> Line
     """The two lines for an answer of that length; UNKNOWN where nothing is known."""
     base = slope = price_base = price_slope = UNKNOWN
     if grams is not None:
-        fixed, prompt, completion, context = grams
+        fixed, prompt, completion, context, _ = grams
         base = fixed + (completion + context * answer / 2) * answer + LEAST_G
         slope = prompt + context * answer
     if prices is not None:

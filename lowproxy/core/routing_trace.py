@@ -142,6 +142,7 @@ def _row(scored: _Scored, world: World) -> dict[str, Any]:
         "region_provenance": endpoint.provenance,
         "zone": candidate.zone,
         "carbon_g": _six(terms.carbon_g),
+        "energy_wh": _six(terms.energy_wh),
         "latency_s": _six(terms.latency_s),
         "price": _six(terms.price),
         "currency": candidate.currency,
@@ -189,6 +190,7 @@ def _short(scored: _Scored) -> dict[str, Any]:
     return {
         "candidate": scored.candidate.id,
         "carbon_g": _six(scored.terms.carbon_g),
+        "energy_wh": _six(scored.terms.energy_wh),
         "price": _six(scored.terms.price),
     }
 

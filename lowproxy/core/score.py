@@ -36,6 +36,7 @@ class Terms(NamedTuple):
     carbon_g: float | None
     latency_s: float | None
     price: float | None
+    energy_wh: float | None = None
 
 
 # Tokens that are expected of prompt and answer; None: as many as the model usually writes.
@@ -188,10 +189,12 @@ def terms_of(candidate: Candidate, size: Size, latencies: Mapping[str, float]) -
     if answer is None:
         answer = candidate.model.answer_tokens
     grams, prices = candidate.grams, candidate.prices
+    carbon_g = None if grams is None else grams.of(prompt, answer)
     return Terms(
-        None if grams is None else grams.of(prompt, answer),
+        carbon_g,
         latencies.get(candidate.id),
         None if prices is None else prices.of(prompt, answer),
+        carbon_g / grams.per_wh if carbon_g and grams and grams.per_wh else None,
     )
 
 

@@ -15,6 +15,8 @@ _NAMES = {
     "scale": ("name", "carbon", "latency", "price"),
     "expected": ("prompt_tokens", "completion_tokens"),
 }
+# What the choice and the default repeat of their rows.
+_SHORT = ("candidate", "carbon_g", "energy_wh", "price")
 
 # So that a record of any pool has its bounds: about two kilobytes.
 MOST_CANDIDATES, MOST_REJECTED = 12, 24
@@ -144,7 +146,7 @@ def _short(
     if not isinstance(place, int):
         return dict(place)
     row = rows[place]
-    return {name: row[name] for name in ("candidate", "carbon_g", "price")}
+    return {name: row[name] for name in _SHORT if name in row}
 
 
 def _id(place: int | str, ids: Sequence[str]) -> str:

@@ -187,16 +187,22 @@ def _ms(value: float | None) -> float | None:
 
 
 def saved(records: Sequence[UsageRecord]) -> dict[str, Any] | None:
-    """Grams less than by the cheapest routes, of those requests where it is known; None where of none."""
+    """Grams and Wh less than by the cheapest routes, of those requests where it is known; None where of none."""
     known = [
-        (saved_g, record.impact.carbon_g)
+        (saved_g, record.impact.carbon_g, saved_wh_by(record, told) or 0.0)
         for record in records
-        if record.impact and (saved_g := saved_by(record, _told(record))) is not None
+        if record.impact
+        and (saved_g := saved_by(record, told := _told(record))) is not None
     ]
     if not known:
         return None
-    saved_g, took_g = (sum(each) for each in zip(*known, strict=True))
-    return {"g": six(saved_g), "took_g": six(took_g), "requests": len(known)}
+    saved_g, took_g, saved_wh = (sum(each) for each in zip(*known, strict=True))
+    return {
+        "g": six(saved_g),
+        "took_g": six(took_g),
+        "wh": six(saved_wh),
+        "requests": len(known),
+    }
 
 
 def saved_by(record: UsageRecord, told: Mapping[str, Any]) -> float | None:
@@ -205,12 +211,21 @@ def saved_by(record: UsageRecord, told: Mapping[str, Any]) -> float | None:
     What it took, times the ratio of what the two were expected to take: a decision expects answers of a usual
     length, and the ratio holds for short ones too.
     """
-    expected = {row["candidate"]: row["carbon_g"] for row in told.get("candidates", ())}
-    used_g = expected.get(told.get("answered"))
-    default_g = told["default"]["carbon_g"] if "default" in told else None
-    if record.impact is None or not used_g or default_g is None:
+    return _saved(record.impact and record.impact.carbon_g, "carbon_g", told)
+
+
+def saved_wh_by(record: UsageRecord, told: Mapping[str, Any]) -> float | None:
+    """Wh, likewise: another model or a better cooled place, where grams may come from the grid alone."""
+    return _saved(record.impact and record.impact.energy_wh, "energy_wh", told)
+
+
+def _saved(took: float | None, what: str, told: Mapping[str, Any]) -> float | None:
+    expected = {row["candidate"]: row.get(what) for row in told.get("candidates", ())}
+    used = expected.get(told.get("answered"))
+    default = told["default"].get(what) if "default" in told else None
+    if took is None or not used or default is None:
         return None
-    return six(record.impact.carbon_g * (default_g / used_g - 1))
+    return six(took * (default / used - 1))
 
 
 def trace_lines(told: Mapping[str, Any]) -> list[str]:

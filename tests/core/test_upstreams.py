@@ -54,7 +54,7 @@ def test_a_candidate():
 
     assert one.id == "acme-eu-west/acme/small"
     assert one.region == "eu-west"
-    assert one.grams == (0.0, 0.2 / 1000, 0.2 / 1000, 0.0)
+    assert one.grams == (0.0, 0.2 / 1000, 0.2 / 1000, 0.0, 0.0)
     assert (one.prices, one.gaps) == (None, NO_PRICE)
     assert candidate().gaps == NO_GRAMS | NO_PRICE
     assert candidate(grams=0.0, price=0.0).gaps == 0

@@ -13,6 +13,7 @@ from lowproxy.server.snapshot import (
     percentiles,
     saved,
     saved_by,
+    saved_wh_by,
     snapshot,
     trace_lines,
 )
@@ -114,18 +115,20 @@ async def test_each_request_tells_how_it_was_routed(serve, upstream, other):
 
 def test_what_is_saved_is_of_the_answer_that_was_given():
     """By the ratio that was expected: a short answer saves little, whatever was expected of it."""
-    impact: Any = SimpleNamespace(carbon_g=0.5)
+    impact: Any = SimpleNamespace(carbon_g=0.5, energy_wh=8.0)
     told = {
         "answered": "clean",
         "candidates": [
-            {"candidate": "clean", "carbon_g": 10.0},
-            {"candidate": "cheap", "carbon_g": 40.0},
+            {"candidate": "clean", "carbon_g": 10.0, "energy_wh": 20.0},
+            {"candidate": "cheap", "carbon_g": 40.0, "energy_wh": 25.0},
         ],
-        "default": {"candidate": "cheap", "carbon_g": 40.0},
+        "default": {"candidate": "cheap", "carbon_g": 40.0, "energy_wh": 25.0},
     }
     record = attrs.evolve(RECORD, impact=impact, trace=lambda: told)
     assert saved_by(record, told) == 1.5
-    assert saved([RECORD, record]) == {"g": 1.5, "took_g": 0.5, "requests": 1}
+    assert saved_wh_by(record, told) == 2.0
+    summed = {"g": 1.5, "took_g": 0.5, "wh": 2.0, "requests": 1}
+    assert saved([RECORD, record]) == summed
     dirtier = {**told, "default": {"candidate": "x", "carbon_g": 5.0}}
     assert saved_by(record, dirtier) == -0.25
 
@@ -145,7 +148,7 @@ def test_what_is_saved_is_of_the_answer_that_was_given():
 )
 def test_what_is_not_known_is_not_saved(told):
     """Without a decision or with unknown grams nothing is said."""
-    impact: Any = SimpleNamespace(carbon_g=0.5)
+    impact: Any = SimpleNamespace(carbon_g=0.5, energy_wh=8.0)
     record = attrs.evolve(RECORD, impact=impact, trace=lambda: told)
     assert saved_by(record, told) is None
     assert saved([record]) is None
