@@ -17,25 +17,36 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import attrs
 import orjson
 
 from benchmarks.load.proxies import PROXIES, Place, Start
 from benchmarks.load.rig import rig, visit
 from benchmarks.load.workloads import named
 from benchmarks.micro.__main__ import best_ns
+from benchmarks.micro.decisions import pool_of
 from benchmarks.micro.stages import UNIT_BODY
+from lowproxy.core.access import ApiKey
+from lowproxy.core.chat import ChatRequest
 from lowproxy.core.eco import ModelFacts
 from lowproxy.core.eco_methods import DEFAULT
 from lowproxy.core.record import UsageRecord
+from lowproxy.core.routing import decide
+from lowproxy.core.routing_trace import trace
 from lowproxy.core.usage import Usage
 from lowproxy.grid.annual import AnnualGrid
 from lowproxy.store.connecting import open_migrated
 from lowproxy.store.ledger import Ledger, Terms
 
 RECORDS = 50_000
+# Requests to a decision: what was measured changes by the second, and decisions with it.
+SHARED = 100
 LOOK_S = 0.25
 # What may wait: two flushes' worth, one that is coming in while another is written.
 MOST_QUEUED_S = 2.0
@@ -79,10 +90,12 @@ def writer(count: int) -> dict[str, float]:
         cpu_ns = (time.thread_time() - cpu) / count * 1e9
         assert ledger.counts.written == count
         ledger._database.close()
+        file_bytes = Path(folder, "ledger.db").stat().st_size
     return {
         "writer alone, records/s": count / wall_s,
         "CPU per record, us": cpu_ns / 1000,
         "CPU per record, units": cpu_ns / unit_ns,
+        "bytes of the file per record": file_bytes / count,
         "append, on the request's way, units": append_ns / unit_ns,
     }
 
@@ -185,6 +198,7 @@ def _records(count: int) -> list[UsageRecord]:
     grid = AnnualGrid.load().intensity("FR", "eu-west")
     rates = DEFAULT.coefficients(ModelFacts(24.0, 24.0), grid, 1.2)
     now, usage = time.time(), Usage(500, 200, 100)
+    traces = _traces(count)
     return [
         UsageRecord(
             generation_id=f"gen_{hash(str(number)) & (2**64 - 1):024x}",
@@ -207,9 +221,22 @@ def _records(count: int) -> list[UsageRecord]:
             attempts=(("provider-1/bench", "ok"),),
             cost_nano=number,
             currency="EUR",
+            trace=traces[number // SHARED],
         )
         for number in range(count)
     ]
+
+
+def _traces(count: int) -> list[Callable[[], dict[str, Any]]]:
+    """How they were routed, among ten candidates."""
+    pool = pool_of(10, 1)
+    chat = attrs.evolve(ChatRequest.parse(UNIT_BODY), models=tuple(pool.by_model))
+    made: list[Callable[[], dict[str, Any]]] = []
+    for _ in range(count // SHARED + 1):
+        decision = decide(chat, ApiKey("bench", ""), pool)
+        attempts = [(decision.chosen.id, "ok", 0.0126)]
+        made.append(partial(trace, decision, attempts, decision.chosen.id))
+    return made
 
 
 if __name__ == "__main__":
