@@ -48,7 +48,7 @@ class Budget:
 
 BUDGETS = {
     "python calls per event": Budget(
-        13, "12: socket, chunk framing, deadline, relay, tail, the caller's stream"
+        9, "8: socket, chunk framing, deadline, relay, tail, the caller's stream"
     ),
     "callbacks and tasks woken per event": Budget(
         0, "bytes run from the upstream's socket into the caller's; nobody is woken"
