@@ -3,6 +3,7 @@
 import datetime
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import attrs
@@ -98,6 +99,16 @@ def moment(value: object) -> float:
         return found.timestamp()
     except (ValueError, OverflowError):
         garbage()
+
+
+@lru_cache(256)
+def _moment_once(at: str) -> float:
+    return moment(at)
+
+
+def grid_age_s(at: str, now: float) -> int:
+    """Whole seconds from a reading's moment, as the eco block spells it, to `now` (since the epoch)."""
+    return max(0, round(now - _moment_once(at)))
 
 
 def iso(at: float) -> str:

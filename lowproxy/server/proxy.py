@@ -9,6 +9,7 @@ from lowproxy.core.cost import NANO
 from lowproxy.core.eco_accuracy import MEDIA
 from lowproxy.core.eco_block import eco_text
 from lowproxy.core.eco_measured import told_above, told_in
+from lowproxy.core.grid_reading import grid_age_s
 from lowproxy.core.headers import DOWN, forwarded, media_type
 from lowproxy.core.parsing import dumps
 from lowproxy.core.tail import TailRewriter
@@ -107,7 +108,11 @@ def annotation(
     )
     if exchange.impact is not None:
         is_full = exchange.eco == "full" if exchange.eco else parts.config.eco.full
-        text += f',"eco":{eco_text(exchange.impact, is_full)}'
+        eco = eco_text(exchange.impact, is_full)
+        if is_full and exchange.impact.grid.live:
+            age_s = grid_age_s(exchange.impact.grid.at, exchange.created_at)
+            eco = f'{eco[:-1]},"grid_age_s":{age_s}}}'
+        text += f',"eco":{eco}'
     if exchange.trace:
         text += f',"trace":{dumps(exchange.routing_trace()).decode()}'
     return f"{text}}}".encode()

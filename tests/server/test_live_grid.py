@@ -56,6 +56,7 @@ async def grid_of(gateway, **fields):
     told = await gateway.chat(**fields)
     assert told.status == 200
     eco = told.json()["lowrouter"]["eco"]
+    assert ("grid_age_s" in eco) == eco["grid"]["live"]
     grams = eco["energy_wh"] * eco["grid"]["intensity_g_per_kwh"] / 1000
     assert eco["carbon_g"] == pytest.approx(grams, rel=1e-5)
     return eco["grid"]
@@ -65,6 +66,8 @@ async def test_a_live_reading(serve, upstream, grid):
     """Answers are weighed by it, and say its source and its moment; so do lists and metrics."""
     gateway = await serve(upstream, extra=FULL + source(grid))
     await until(lambda: gateway.parts.scales.reading(place(gateway)).live)
+    eco = (await gateway.chat()).json()["lowrouter"]["eco"]
+    assert 1190 <= eco["grid_age_s"] <= 1260  # the source tells of twenty minutes ago
     told = await grid_of(gateway)
     assert told.pop("at") < time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     assert told == {
