@@ -120,7 +120,9 @@ async def test_a_pinned_region_hangs_no_longer_than_the_deadline(serve, upstream
     told = await gateway.chat(route={"region": "eu-west"})
     assert told.status == 504
     assert "attempts_s" in told.error["message"]
-    assert len((await gateway.books.record()).attempts) == 2
+    attempts = (await gateway.books.record()).attempts
+    assert attempts[0][1] == attempts[1][1] == "upstream_timeout"
+    assert len(attempts) < 5  # a third may begin with the last microseconds
 
 
 # --- one of several -------------------------------------------------------------------
@@ -135,8 +137,10 @@ TROUBLES = {
     "reset": reset,
     "first event": first_event_fails,
 }
+# By the price alone: a machine that is busy elsewhere makes nobody the slower one.
 QUICK = (
-    TIMES + '[health]\nrest_s = 0.3\ncredential_rest_s = 0.3\n[log]\nformat = "json"'
+    TIMES + '[health]\nrest_s = 0.3\ncredential_rest_s = 0.3\n[log]\nformat = "json"\n'
+    "[routing]\nlow_carbon = { price = 1 }\nstandard = { price = 1 }"
 )
 
 
@@ -157,6 +161,7 @@ async def test_one_of_several_is_in_trouble(serve, upstream, other, name):
                     assert told.headers["x-lowrouter-provider"] == wish
                 if upstream.requests.count > 20:
                     halfway.set()
+            halfway.set()
 
         async def trouble():
             await halfway.wait()
