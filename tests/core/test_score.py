@@ -130,7 +130,9 @@ def test_the_score_is_what_the_formula_says(rows, scale, size, measured):
     latencies = {c.id: s for c, s in zip(places, waits, strict=True)}
     found = scores(places, size, scale.weights, latencies if measured else {})
     for c, wait, score in zip(places, waits, found, strict=True):
-        grams, _, price = terms_of(c, size, {})
+        grams, _, price, _ = terms_of(c, size, {})
+        assert grams is not None
+        assert price is not None
         carbon, slow, cheap = scale.weights
         expected = (grams + LEAST_G) ** carbon * (price + LEAST_PRICE) ** cheap
         expected *= (wait + LEAST_S) ** slow if measured else 1.0
