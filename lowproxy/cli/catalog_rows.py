@@ -48,7 +48,9 @@ class Rowset:
             for place in provider.endpoints:
                 rows[f"endpoint {place.id} of {provider.id}"] = _said(place)
         for model in self.models:
-            rows[f"model {model.id} at {model.served_by}"] = _said(model)
+            # Whether the row names its provider or leaves it to the id is no difference.
+            said = _said(model) | {"provider": model.served_by}
+            rows[f"model {model.id} at {model.served_by}"] = said
         return rows
 
 

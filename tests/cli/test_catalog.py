@@ -116,6 +116,16 @@ def test_the_difference_that_a_configuration_makes(own, capsys):
     assert "- " not in text.replace("    ", "")
 
 
+def test_a_provider_that_the_id_names_already_is_no_difference(own, capsys):
+    """A row that overrides one option differs in that option."""
+    row = '[[models]]\nid = "openai/gpt-4o-mini"\nprovider = "openai"\nprice_prompt = 0.1\n'
+    own.write_text(OWN + row)
+    _, text = called(capsys, "diff")
+    head = "~ model openai/gpt-4o-mini at openai\n"
+    assert head + "    price_prompt: 0.15 -> 0.1\n" in text
+    assert "provider: not said" not in text
+
+
 def test_two_catalogues_compared(own, tmp_path, capsys):
     """The one without a row, and the other; the same twice is no difference."""
     other = tmp_path / "other.toml"
