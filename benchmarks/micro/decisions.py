@@ -29,11 +29,13 @@ def decisions() -> list[Stage]:
     chat = attrs.evolve(chat, models=(asked,))
     pinned = attrs.evolve(chat, preferences=Preferences(region="region-0"))
     auto = attrs.evolve(chat, models=("lowrouter/auto",))
+    limited = attrs.evolve(chat, max_tokens=300)
     measured = {c.id: 0.4 + 0.01 * n for n, c in enumerate(ten.by_model[asked])}
     none: Mapping[str, float] = {}
     rows = (
         ("10 candidates", chat, ten, none),
         ("10 candidates, latencies known", chat, ten, measured),
+        ("10 candidates, max_tokens set", limited, ten, none),
         ("10 candidates, lowrouter/auto", auto, ten, none),
         ("200 candidates, 20 eligible", pinned, many, none),
     )

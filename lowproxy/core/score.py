@@ -27,6 +27,8 @@ LEAST_S = 0.1
 BYTES_PER_TOKEN = 4
 # Beyond this no model answers, and floats stay floats.
 _MOST_TOKENS = 100_000_000
+# Lengths of answers are rounded, so that there are few.
+_MOST_LINES = 128
 _USUAL = attrgetter("usual")
 
 
@@ -86,13 +88,13 @@ def scores(
     """
     prompt, answer = size
     if answer is None:
-        if weights.carbon == 1.0 and not carbon_price:
-            told = _at_once(candidates, float(prompt), weights, latencies)
-            if told is not None:
-                return told
         lines = list(map(_USUAL, candidates))
     else:
-        lines = [line(c.ranked, c.prices, answer) for c in candidates]
+        lines = [c.lines.get(answer) or _line(c, answer) for c in candidates]
+    if weights.carbon == 1.0 and not carbon_price:
+        told = _at_once(candidates, lines, float(prompt), weights, latencies)
+        if told is not None:
+            return told
     found = _products(lines, float(prompt), weights, carbon_price)
     if isnan(sum(found)):  # somebody has a gap
         found = _products(_filled(lines), float(prompt), weights, carbon_price)
@@ -112,8 +114,18 @@ def scores(
     ]
 
 
+def _line(candidate: Candidate, answer: int) -> Line:
+    """The candidate's lines for an answer of that length, kept for the next request like this."""
+    kept = candidate.lines
+    if len(kept) >= _MOST_LINES:
+        kept.clear()
+    found = kept[answer] = line(candidate.ranked, candidate.prices, answer)
+    return found
+
+
 def _at_once(
     candidates: Sequence[Candidate],
+    lines: Sequence[Line],
     prompt: float,
     weights: Weights,
     latencies: Mapping[str, float],
@@ -125,9 +137,7 @@ def _at_once(
     _, slow, price = weights
     if not latencies:
         found = [
-            (g + gs * prompt) * (m + ms * prompt) ** price
-            for c in candidates
-            for g, gs, m, ms in (c.usual,)
+            (g + gs * prompt) * (m + ms * prompt) ** price for g, gs, m, ms in lines
         ]
         return None if isnan(sum(found)) else found
     if slow != price:
@@ -136,8 +146,7 @@ def _at_once(
     try:
         found = [
             (g + gs * prompt) * ((m + ms * prompt) * (get(c.id) + LEAST_S)) ** slow
-            for c in candidates
-            for g, gs, m, ms in (c.usual,)
+            for c, (g, gs, m, ms) in zip(candidates, lines, strict=True)
         ]
     except TypeError:  # somebody was not measured
         return None

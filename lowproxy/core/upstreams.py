@@ -92,6 +92,10 @@ class Candidate:
     prices: TokenPrices | None = attrs.field(init=False, repr=False)
     gaps: int = attrs.field(init=False, repr=False)
     usual: Line = attrs.field(init=False, repr=False)
+    # As `usual`, by the length of an answer that was asked for: worked out at the first such request.
+    lines: dict[float, Line] = attrs.field(
+        init=False, repr=False, eq=False, factory=dict
+    )
 
     @grams.default
     def _grams(self) -> Grams | None:

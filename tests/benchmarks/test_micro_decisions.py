@@ -9,7 +9,7 @@ def test_they_are_what_their_names_say():
     """Ten candidates, or twenty of two hundred, remembered or not: the same decision."""
     calls: dict[str, Any] = {stage.name: stage.call for stage in decisions()}
 
-    assert len(calls) == 8
+    assert len(calls) == 10
     for name, call in calls.items():
         count = 20 if "200" in name else 10
         decision = call()
