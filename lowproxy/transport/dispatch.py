@@ -38,6 +38,10 @@ __all__ = ["Attempt", "Dispatch", "Stream", "Whole", "most_telling"]
 log = structlog.get_logger("lowproxy.dispatch")
 
 
+# The loop's clock has milliseconds: who has less than one left has none.
+LEAST_S = 0.001
+
+
 @attrs.frozen(slots=False)
 class Attempt:
     """One candidate that was tried: what became of it, for the record."""
@@ -107,10 +111,11 @@ class Dispatch:
             if attempts:
                 at = self.now()
                 left_s = self.attempts_s - (at - began) if self.attempts_s else None
-                if len(attempts) >= self.max_attempts or (left_s or 1) <= 0:
+                is_over = left_s is not None and left_s < LEAST_S
+                if is_over or len(attempts) >= self.max_attempts:
                     health.abandoned(candidate.id, at, at)
                     break
-                if left_s is not None and left_s < watch.limit_s:
+                if left_s is not None and not 0 < watch.limit_s <= left_s:
                     watch = Once(left_s, "attempts_s")
             dialect = DIALECTS[candidate.endpoint.provider.dialect]
             request = dialect.dress(chat, candidate, credential, fields)
