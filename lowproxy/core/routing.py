@@ -106,7 +106,9 @@ class Memo:
 
 
 # Streams and whole answers are measured apart, so each has latencies of its own.
-_Asked = tuple[tuple[str, ...], ApiKey, Preferences, frozenset[str], Size, bool]
+_Asked = tuple[
+    tuple[str, ...], ApiKey, Preferences, frozenset[str], Size, bool, Stay | None
+]
 
 
 class _Kept(NamedTuple):
@@ -147,8 +149,10 @@ def decide(
     exact = exact_size(chat)
     size = rounded(exact)
     asked: _Asked | None = None
-    if memo is not None and stay is None and _is_worth_keeping(chat, pool):
-        asked = (chat.models, key, wishes, chat.needs, size, chat.stream)
+    if stay is not None:
+        stay = Stay(stay.candidate, rounded((stay.tokens, None))[0])
+    if memo is not None and _is_worth_keeping(chat, pool):
+        asked = (chat.models, key, wishes, chat.needs, size, chat.stream, stay)
         kept = memo.find(asked)
         if (
             kept is not None
@@ -185,7 +189,9 @@ def decide(
     if not eligible:
         raise _nothing(models, world)
     if asked is not None and memo is not None:
-        draws = tuple([_settled(models, eligible, world, n, ties) for n in range(ties)])
+        draws = tuple(
+            [_settled(models, eligible, world, n, ties, stayed) for n in range(ties)]
+        )
         memo.keep(asked, _Kept(resting, latencies, carbon_price, draws))
         return draws[pick(ties)] if ties > 1 else draws[0]
     drawn = pick(ties) if ties > 1 else 0
