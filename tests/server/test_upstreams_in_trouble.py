@@ -183,8 +183,6 @@ async def test_one_of_several_is_in_trouble(serve, upstream, other, name):
         ]
         assert sum(at_once) >= 50
         records = gateway.books.records
-        mine = [r for r in records if r.provider == "p3"]
-        assert all(r.attempts == (("p3-eu-west/acme/small", "ok"),) for r in mine)
         assert all(r.status == "ok" for r in records)
 
         await revive(upstream)
