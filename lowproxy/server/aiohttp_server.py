@@ -131,10 +131,7 @@ class PublicRequest:
 
     def say_continue(self) -> None:
         """Answers `Expect: 100-continue`."""
-        transport = self._request.transport
-        expects = self.headers.get("Expect", "").lower() == "100-continue"
-        if expects and transport is not None:
-            transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        wire.say_continue(self.headers, self._request.transport)
 
     def reply(
         self, status: int, fields: Fields, body: bytes, kind: str, *, close: bool

@@ -120,15 +120,6 @@ class Request(Protocol):
 Handler = Callable[[Request], Coroutine[Any, Any, Reply]]
 
 
-class CallerConnection(Protocol):
-    """A caller's connection, as the end of the server sees it."""
-
-    transport: asyncio.Transport | None
-
-    def force_close(self) -> None:
-        """Closes it once what was written has left."""
-
-
 class Server(Protocol):
     """Makes a protocol for every connection."""
 
@@ -180,3 +171,11 @@ def date() -> str:
     if _last_date[0] != now:
         _last_date = (now, formatdate(now, usegmt=True))
     return _last_date[1]
+
+
+def say_continue(
+    headers: Mapping[str, str], transport: asyncio.WriteTransport | None
+) -> None:
+    """Answers `Expect: 100-continue`, without which curl waits a second before a large body."""
+    if headers.get("Expect", "").lower() == "100-continue" and transport is not None:
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -1,7 +1,5 @@
 """What is assumed of aiohttp's parser holds, and a version for which it does not is noticed."""
 
-import asyncio
-
 import pytest
 from aiohttp.http import HttpRequestParser
 
@@ -47,4 +45,3 @@ def test_a_lenient_parser_is_noticed(monkeypatch):
 
     monkeypatch.setattr(parser, "HttpRequestParser", Lenient)
     assert parser._why_not() == "a malformed request is not refused"
-    assert asyncio.get_event_loop_policy() is not None
