@@ -56,10 +56,21 @@ def head(start_line: str, fields: Iterable[tuple[str, str]]) -> bytes:
     return f"{start_line}\r\n{lines(fields)}\r\n".encode("utf-8", "surrogateescape")
 
 
-def lines(fields: Iterable[tuple[str, str]]) -> str:
-    """Fields as sent. Raises ValueError where a value would break out of its line."""
+def lines(fields: str | Iterable[tuple[str, str]]) -> str:
+    """Fields as sent; what is lines already stays as it is.
+
+    Raises ValueError where a value would break out of its line.
+    """
+    if isinstance(fields, str):
+        return fields
     out = [f"{name}: {value}\r\n" for name, value in fields]
     text = "".join(out)
     if not text.count("\n") == text.count("\r") == len(out):
         raise ValueError("a line break within a header field")
     return text
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    """Names and values of lines as `lines` makes them."""
+    fields = (line.partition(": ") for line in text.split("\r\n")[:-1])
+    return [(name, value) for name, _, value in fields]

@@ -8,6 +8,7 @@ from typing import Any, cast
 from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
+from lowproxy.core.headers import pairs
 from lowproxy.core.parsing import dumps
 from lowproxy.errors import BadRequestError, LowproxyError
 from lowproxy.server import wire
@@ -142,7 +143,7 @@ class PublicRequest:
         response = web.Response(
             status=status,
             body=body,
-            headers=_fields([("Content-Type", kind), *fields], stay=stay),
+            headers=_fields(fields, stay=stay, kind=kind),
         )
         if close:
             response.force_close()
@@ -229,5 +230,8 @@ class PublicStream:
             self._waiting = []  # the caller has gone; its handler is about to be told
 
 
-def _fields(fields: Fields, *, stay: bool) -> CIMultiDict[str]:
-    return CIMultiDict([*fields, ("Connection", "keep-alive" if stay else "close")])
+def _fields(fields: Fields, *, stay: bool, kind: str | None = None) -> CIMultiDict[str]:
+    each = pairs(fields) if isinstance(fields, str) else fields
+    first = [] if kind is None else [("Content-Type", kind)]
+    after = "keep-alive" if stay else "close"
+    return CIMultiDict([*first, *each, ("Connection", after)])

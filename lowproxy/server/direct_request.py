@@ -128,8 +128,10 @@ class DirectRequest:
         # HTTP/1.0 has no chunks: the end of the connection is the end of the answer.
         chunked = self._message.version >= HTTP_1_1
         stay = chunked and not (self.last or self.connection.closing)
-        framing = [("Transfer-Encoding", "chunked")] if chunked else []
-        first = answer_head(status, [*fields, *framing], stay=stay)
+        text = lines(fields)
+        if chunked:
+            text += "Transfer-Encoding: chunked\r\n"
+        first = answer_head(status, text, stay=stay)
         return DirectStream(
             self.connection, Reply(status, keep_alive=stay), first, chunked=chunked
         )
@@ -185,7 +187,7 @@ class DirectStream:
         return self._reply
 
 
-def answer_head(status: int, fields: list[tuple[str, str]], *, stay: bool) -> bytes:
+def answer_head(status: int, fields: Fields, *, stay: bool) -> bytes:
     """The head of an answer, blank line included."""
     text = f"{_opening(status, stay)}{lines(fields)}\r\n"
     return text.encode("utf-8", "surrogateescape")

@@ -27,7 +27,8 @@ _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 
-Fields = Iterable[tuple[str, str]]
+# Pairs, or their lines as sent, from `core.headers.lines` or of parts that were checked by it.
+Fields = str | Iterable[tuple[str, str]]
 
 
 def bound_unsent(transport: asyncio.BaseTransport) -> None:

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from lowproxy.core.headers import DOWN, UP, bearer, forwarded, head, media_type
+from lowproxy.core.headers import (
+    DOWN,
+    UP,
+    bearer,
+    forwarded,
+    head,
+    lines,
+    media_type,
+    pairs,
+)
 
 
 def test_only_what_is_allowed_goes_up():
@@ -131,3 +140,12 @@ def test_as_many_lines_as_fields(fields):
     else:
         assert len(sent.split(b"\r\n")) == len(fields) + 3
         assert b"\n" not in sent.replace(b"\r\n", b"")
+
+
+def test_lines_are_pairs_again():
+    """A value may hold what stands between a name and a value; what is lines stays as it is."""
+    fields = [("A", "1"), ("B", "x: y"), ("C", "")]
+    text = lines(fields)
+    assert lines(text) == text == "A: 1\r\nB: x: y\r\nC: \r\n"
+    assert pairs(text) == fields
+    assert pairs("") == []
