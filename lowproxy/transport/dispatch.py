@@ -5,6 +5,7 @@ All attempts of a request share one deadline, and each is made afresh, header fi
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import attrs
 import structlog
@@ -27,9 +28,9 @@ from lowproxy.errors import (
     UpstreamUnreachableError,
 )
 from lowproxy.providers import DIALECTS
-from lowproxy.providers.provider import UpstreamRequest
 from lowproxy.transport.answer import Client
 from lowproxy.transport.dial import was_connecting
+from lowproxy.transport.run import Cancellable
 from lowproxy.transport.verdict import Stream, Whole, read
 from lowproxy.transport.watch import Once, Watch
 
@@ -42,14 +43,17 @@ log = structlog.get_logger("lowproxy.dispatch")
 LEAST_S = 0.001
 
 
-@attrs.frozen(slots=False)
-class Attempt:
+class Attempt(NamedTuple):
     """One candidate that was tried: what became of it, for the record."""
 
     candidate: str
     outcome: str  # "ok", an error's code, or "abandoned": the caller left meanwhile
     duration_s: float
     wasted: Usage | None = None  # tokens of an answer that failed, where it told them
+
+
+_Turn = tuple[Candidate, Secret | None]
+_new: Any = tuple.__new__  # a third of what `Attempt(...)` costs
 
 
 @attrs.frozen
@@ -104,10 +108,19 @@ class Dispatch:
         Raises the UpstreamError that tells the caller most when no candidate is left.
         """
         failures: list[UpstreamError] = []
-        health = self.health
+        health, candidate = self.health, decision.candidates[0]
+        credentials = candidate.endpoint.provider.credentials
+        turn: _Turn | None = None
+        turns: Iterator[_Turn] | None = None  # made when somebody has failed
+        if health.troubled or len(credentials) > 1:
+            turns = self._turns(decision.candidates, failures)
+            turn = next(turns, None)
+        else:  # as for nearly every request
+            turn = candidate, credentials[0] if credentials else None
         began = at = self.now()
         watch = self.first_byte if chat.stream else self.unary
-        for candidate, credential in self._turns(decision.candidates, failures):
+        while turn is not None:
+            candidate, credential = turn
             if attempts:
                 at = self.now()
                 left_s = self.attempts_s - (at - began) if self.attempts_s else None
@@ -119,29 +132,29 @@ class Dispatch:
                     watch = Once(left_s, "attempts_s")
             dialect = DIALECTS[candidate.endpoint.provider.dialect]
             request = dialect.dress(chat, candidate, credential, fields)
+            answer, wait = None, watch.begin()
             try:
-                opened = await self._attempt(candidate, request, chat, watch, at)
-            except UpstreamError as failure:
-                now = self.now()
-                wasted = Usage.read(failure.usage)
-                attempts.append(Attempt(candidate.id, failure.code, now - at, wasted))
-                if isinstance(failure, UpstreamRefusedError):
-                    health.worked(candidate.id, credential, at, now)
-                    raise
+                answer = await self.client.send(request)
+                opened = await read(candidate, chat, answer, at)
+            except BaseException as exc:  # noqa: BLE001 - raised again, if no failure
+                told = _told(exc, candidate, watch, wait)
+                if answer is not None:
+                    answer.close()
+                failure = self._failed(turn, told, at, attempts)
                 if isinstance(failure, UpstreamCredentialError) and credential:
                     credential.look_again()
                     again = dialect.dress(chat, candidate, credential, fields)
                     failure.renewed = again.fixed != request.fixed
-                self._learn(candidate, credential, failure, at, now)
+                self._learn(candidate, credential, failure, at, self.now())
                 failures.append(failure)
-            except asyncio.CancelledError:
-                now = self.now()
-                attempts.append(Attempt(candidate.id, "abandoned", now - at))
-                health.abandoned(candidate.id, at, now)
-                raise
+                if turns is None:
+                    turns = self._turns(decision.candidates, failures, asked=candidate)
+                turn = next(turns, None)
             else:
+                if watch.end(wait) and wait is not None:
+                    wait.uncancel()
                 now = self.now()
-                attempts.append(Attempt(candidate.id, "ok", now - at))
+                attempts.append(_new(Attempt, (candidate.id, "ok", now - at, None)))
                 if isinstance(opened, Stream):
                     health.streaming(candidate.id, credential, at, now)
                 else:
@@ -149,22 +162,44 @@ class Dispatch:
                 return opened
         raise most_telling(failures)
 
+    def _failed(
+        self, turn: _Turn, exc: BaseException, began: float, attempts: list[Attempt]
+    ) -> UpstreamError:
+        """What an attempt failed with, noted. Raises it where nobody else is to be asked."""
+        (candidate, credential), now = turn, self.now()
+        if isinstance(exc, asyncio.CancelledError):
+            attempts.append(Attempt(candidate.id, "abandoned", now - began))
+            self.health.abandoned(candidate.id, began, now)
+        if not isinstance(exc, UpstreamError):
+            raise exc
+        wasted = Usage.read(exc.usage)
+        attempts.append(Attempt(candidate.id, exc.code, now - began, wasted))
+        if isinstance(exc, UpstreamRefusedError):
+            self.health.worked(candidate.id, credential, began, now)
+            raise exc
+        return exc
+
     def _turns(
-        self, candidates: Sequence[Candidate], failures: list[UpstreamError]
-    ) -> Iterator[tuple[Candidate, Secret | None]]:
+        self,
+        candidates: Sequence[Candidate],
+        failures: list[UpstreamError],
+        asked: Candidate | None = None,
+    ) -> Iterator[_Turn]:
         """Whom to ask next, and with what, as long as nobody has answered.
 
         In the order of the decision; who rests comes last, and may not be asked at all: what to tell of that
-        is added to `failures`, to which the caller adds its own.
+        is added to `failures`, to which the caller adds its own. `asked` has had its turn.
         """
         health, later = self.health, []
         for candidate in candidates:
-            if health.troubled and not health.admits(candidate, self.now()):
+            first = candidate is not asked
+            if first and health.troubled and not health.admits(candidate, self.now()):
                 later.append(candidate)
                 continue
             credentials = candidate.endpoint.provider.credentials
-            if len(credentials) < 2:  # no turns to take, as for nearly every request
-                yield candidate, credentials[0] if credentials else None
+            if len(credentials) < 2:  # no turns to take
+                if first:
+                    yield candidate, credentials[0] if credentials else None
                 if not getattr(failures[-1], "renewed", False):
                     continue
             yield from self._credentials(candidate, failures)
@@ -179,7 +214,7 @@ class Dispatch:
 
     def _credentials(
         self, candidate: Candidate, failures: list[UpstreamError]
-    ) -> Iterator[tuple[Candidate, Secret | None]]:
+    ) -> Iterator[_Turn]:
         """One candidate with one credential after the other, as long as these are what is refused."""
         tried: list[Secret | None] = []
         while True:
@@ -231,31 +266,21 @@ class Dispatch:
                 credential=name or None,
             )
 
-    async def _attempt(
-        self,
-        candidate: Candidate,
-        request: UpstreamRequest,
-        chat: ChatRequest,
-        watch: Watch,
-        began: float,
-    ) -> Whole | Stream:
-        try:
-            with watch.guard():
-                answer = await self.client.send(request)
-                try:
-                    return await read(candidate, chat, answer, began)
-                except BaseException:
-                    answer.close()
-                    raise
-        except TimeoutError as late:
-            limit = f"within {watch.option} ({watch.limit_s:g} s)"
-            if was_connecting(late.__cause__):
-                raise UpstreamUnreachableError(
-                    f"{candidate.endpoint.id}: no connection {limit}"
-                ) from None
-            raise UpstreamTimeoutError(
-                f"{candidate.endpoint.id}: no answer {limit}"
-            ) from None
+
+def _told(
+    exc: BaseException, candidate: Candidate, watch: Watch, wait: Cancellable | None
+) -> BaseException:
+    """What ended an attempt: where that was its limit, the failure that says so."""
+    # As asyncio.timeout: a cancellation that came from elsewhere as well stays one.
+    late = watch.end(wait) and wait is not None and wait.uncancel() <= 0
+    if not isinstance(exc, TimeoutError) and not (
+        late and isinstance(exc, asyncio.CancelledError)
+    ):
+        return exc
+    name, limit = candidate.endpoint.id, f"within {watch.option} ({watch.limit_s:g} s)"
+    if was_connecting(exc) or was_connecting(exc.__cause__):
+        return UpstreamUnreachableError(f"{name}: no connection {limit}")
+    return UpstreamTimeoutError(f"{name}: no answer {limit}")
 
 
 def most_telling(failures: list[UpstreamError]) -> UpstreamError:

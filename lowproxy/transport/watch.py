@@ -12,7 +12,7 @@ from lowproxy.transport.run import Cancellable, current_cancellable
 
 
 class Watch:
-    """Makes guards of `limit_s` seconds, as `option` says; 0 is no limit."""
+    """Limits waits to `limit_s` seconds, as `option` says; 0 is no limit."""
 
     __slots__ = ("_guards", "_loop", "_timer", "limit_s", "option")
 
@@ -20,25 +20,30 @@ class Watch:
         self.limit_s = limit_s
         self.option = option
         self._loop = asyncio.get_running_loop()
-        self._guards: dict[Guard, None] = {}  # oldest first
+        # What is cancelled when, oldest first: who waits, or a guard of it.
+        self._guards: dict[Cancellable | Guard, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def guard(self) -> "Guard":
         """For `with`: cancels the current task's wait after the limit and raises TimeoutError instead."""
         return Guard(self)
 
-    def begin(self, guard: "Guard") -> None:
-        """Starts the guard's time."""
-        if not self.limit_s:
-            return
-        guard.ends = self._loop.time() + self.limit_s
-        self._guards[guard] = None
-        if self._timer is None:
-            self._timer = self._loop.call_at(guard.ends, self._fire)
+    def begin(self) -> Cancellable | None:
+        """A guard without its cost: the current wait, for `end`; one at a time. None where there is no limit."""
+        wait = current_cancellable() if self.limit_s else None
+        if wait is not None:
+            self.add(wait)
+        return wait
 
-    def end(self, guard: "Guard") -> None:
-        """The wait is over. The timer stays: the next guard needs it."""
-        self._guards.pop(guard, None)
+    def add(self, guard: "Cancellable | Guard") -> None:
+        """Cancels it after the limit."""
+        ends = self._guards[guard] = self._loop.time() + self.limit_s
+        if self._timer is None:
+            self._timer = self._loop.call_at(ends, self._fire)
+
+    def end(self, guard: "Cancellable | Guard | None") -> bool:
+        """The wait is over; whether it was cancelled. The timer stays: the next wait needs it."""
+        return guard is not None and self._guards.pop(guard, None) is None
 
     def close(self) -> None:
         """Ends the timer."""
@@ -48,12 +53,12 @@ class Watch:
     def _fire(self) -> None:
         self._timer = None
         now = self._loop.time()
-        for guard in list(self._guards):
-            if guard.ends > now:
-                self._timer = self._loop.call_at(guard.ends, self._fire)
+        for guard, ends in list(self._guards.items()):
+            if ends > now:
+                self._timer = self._loop.call_at(ends, self._fire)
                 return
             del self._guards[guard]
-            guard.expire()
+            guard.cancel()
 
 
 class Once(Watch):
@@ -61,29 +66,29 @@ class Once(Watch):
 
     __slots__ = ()
 
-    def end(self, guard: "Guard") -> None:
+    def end(self, guard: "Cancellable | Guard | None") -> bool:
         """The wait is over, and nobody needs the timer."""
-        super().end(guard)
         self.close()
+        return super().end(guard)
 
 
 class Guard:
     """One wait."""
 
-    __slots__ = ("_task", "_watch", "ends", "expired")
+    __slots__ = ("_task", "_watch", "expired")
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self._task: Cancellable | None = None
-        self.ends = 0.0
         self.expired = False
 
     def __enter__(self) -> Self:
         self._task = current_cancellable()
-        self._watch.begin(self)
+        if self._watch.limit_s:
+            self._watch.add(self)
         return self
 
-    def expire(self) -> None:
+    def cancel(self) -> None:
         """The limit has been reached."""
         self.expired = True
         if self._task is not None:

@@ -95,7 +95,7 @@ async def test_a_cancellation_from_elsewhere_stays_one():
     both = asyncio.create_task(wait())
     await settled(lambda: len(watch._guards), turns=3)
     (guard,) = watch._guards
-    guard.expire()
+    guard.cancel()
     both.cancel()
     with pytest.raises(asyncio.CancelledError):
         await both
@@ -108,3 +108,23 @@ async def test_another_failure_passes():
         raise ZeroDivisionError
     assert not watch._guards
     watch.close()
+
+
+async def test_a_wait_without_a_guard():
+    """Begun and ended by hand: cancelled after the limit, and told so by `end`."""
+    watch, task = Watch(0.02), asyncio.current_task()
+    assert watch.begin() is task is not None
+    assert not watch.end(task)
+    watch.begin()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    assert watch.end(task)
+    assert task.uncancel() == 0
+
+
+async def test_without_a_limit_there_is_nothing_to_end():
+    """No entry and no timer."""
+    watch = Watch(0)
+    assert watch.begin() is None
+    assert not watch.end(None)
+    assert watch._timer is None
