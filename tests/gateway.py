@@ -20,7 +20,7 @@ import uvloop
 from lowproxy import logs
 from lowproxy.catalogue import open_config
 from lowproxy.core.record import UsageRecord
-from lowproxy.providers.provider import UpstreamRequest
+from lowproxy.providers.provider import Destination, UpstreamRequest
 from lowproxy.server import app, books, door, keeping, making, reload
 from lowproxy.server.aiohttp_server import PublicServer
 from lowproxy.store import ledger, shared
@@ -223,7 +223,7 @@ def request_to(
     base_url: str, body: bytes = b"{}", extra: Sequence[tuple[str, str]] = ()
 ) -> UpstreamRequest:
     """A request as a dialect makes it."""
-    return UpstreamRequest(
+    to = Destination(
         endpoint_id="acme-paris",
         url=f"{base_url}/chat/completions",
         fixed=(
@@ -231,9 +231,8 @@ def request_to(
             ("Accept-Encoding", "identity"),
             ("Authorization", f"Bearer {PROVIDER_KEY}"),
         ),
-        extra=list(extra),
-        pieces=(body,),
     )
+    return UpstreamRequest(to, extra=list(extra), pieces=(body,))
 
 
 async def whole(answer: Answer) -> bytes:

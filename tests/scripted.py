@@ -52,7 +52,7 @@ class Client:
         self.asked = []
 
     async def send(self, request):
-        self.asked.append(request.endpoint_id)
+        self.asked.append(request.to.endpoint_id)
         answer = self.answers.pop(0)
         if isinstance(answer, asyncio.Event):
             await answer.wait()

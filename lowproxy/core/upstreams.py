@@ -1,6 +1,7 @@
 """Who can serve what, and where: the values that routing chooses among."""
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 import attrs
@@ -94,6 +95,10 @@ class Candidate:
     usual: Line = attrs.field(init=False, repr=False)
     # As `usual`, by the length of an answer that was asked for: worked out at the first such request.
     lines: dict[float, Line] = attrs.field(
+        init=False, repr=False, eq=False, factory=dict
+    )
+    # What a dialect has made for it, by credential: never shown, for it holds that.
+    dressed: dict[Any, Any] = attrs.field(
         init=False, repr=False, eq=False, factory=dict
     )
 

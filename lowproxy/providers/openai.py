@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -22,7 +21,7 @@ from lowproxy.errors import (
     UpstreamRefusedError,
     UpstreamStatusError,
 )
-from lowproxy.providers.provider import UpstreamRequest
+from lowproxy.providers.provider import Destination, UpstreamRequest
 
 # The request itself was refused: the caller's to fix, in the upstream's words.
 _CALLERS = (400, 413, 415, 422)
@@ -32,6 +31,9 @@ _CREDENTIALS = (401, 402, 403)
 _LIMITED = (429, "429", "rate_limit_exceeded")
 # An upstream's complaint is shown to the caller; a page of it is enough.
 _MAX_MESSAGE = 2000
+# Kept for a candidate, one for each credential: those that are replaced make them more.
+_MOST_DESTINATIONS = 64
+_new: Any = tuple.__new__  # a third of what `UpstreamRequest(...)` costs
 _NO_REASON = "the upstream refused the request and gave no reason"
 _BLANK: dict[str, Any] = {
     "message": None,
@@ -52,20 +54,20 @@ class OpenAI:
         fields: Mapping[str, str],
     ) -> UpstreamRequest:
         """The caller's body under the upstream's model name and a credential."""
-        endpoint, provider = candidate.endpoint, candidate.endpoint.provider
+        provider = candidate.endpoint.provider
         token = credential.reveal() if credential is not None else None
+        to = candidate.dressed.get((chat.stream, token))
+        if to is None:
+            to = _destination(candidate, chat.stream, token)
         pieces = chat.pieces(
             candidate.model.upstream_model, ask_usage=provider.stream_options
         )
         if provider.respells:
             pieces = _respelled(pieces, provider.respells)
-        return UpstreamRequest(
-            endpoint_id=endpoint.id,
-            url=candidate.chat_url,
-            fixed=_fixed(chat.stream, token, provider.auth_header),
-            extra=forwarded(fields, UP),
-            pieces=pieces,
-        )
+        # Nearly nobody sends one of these.
+        extra = () if fields.keys().isdisjoint(UP) else forwarded(fields, UP)
+        request: UpstreamRequest = _new(UpstreamRequest, (to, extra, pieces))
+        return request
 
     def failure(
         self,
@@ -118,10 +120,9 @@ def _respelled(
     return (splice.respell_members(body, names),) if names else pieces
 
 
-@lru_cache(256)
-def _fixed(
-    stream: bool, token: str | None, auth_header: str
-) -> tuple[tuple[str, str], ...]:
+def _destination(candidate: Candidate, stream: bool, token: str | None) -> Destination:
+    """What all requests to a candidate share, made once for each credential."""
+    auth_header = candidate.endpoint.provider.auth_header
     fields = [
         ("Content-Type", "application/json"),
         ("Accept", "text/event-stream" if stream else "application/json"),
@@ -133,7 +134,11 @@ def _fixed(
         fields.append(("Authorization", f"Bearer {token}"))
     elif token is not None:
         fields.append((auth_header, token))
-    return tuple(fields)
+    to = Destination(candidate.endpoint.id, candidate.chat_url, tuple(fields))
+    if len(candidate.dressed) >= _MOST_DESTINATIONS:
+        candidate.dressed.clear()
+    candidate.dressed[stream, token] = to
+    return to
 
 
 def retry_after_s(value: str | None, now: datetime) -> float | None:

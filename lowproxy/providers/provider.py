@@ -1,8 +1,8 @@
 """What a wire dialect has to offer: how to dress a request, and how to read what came back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 
@@ -12,25 +12,39 @@ from lowproxy.core.upstreams import Candidate
 from lowproxy.errors import UpstreamError
 
 
-# Not slotted: attrs builds such a frozen value three times as quickly.
-@attrs.frozen(slots=False)
-class UpstreamRequest:
-    """One attempt, ready to be sent.
+@attrs.define(eq=False)
+class Destination:
+    """Where requests go, and the header fields that all of them share there.
 
-    `fixed` are the header fields that requests to the same place share (a client may keep them in their
-    sent form), `extra` the caller's own. `fixed` holds a credential, so it is never shown.
+    `fixed` holds a credential, so it is never shown. `lead` is the client's own: what it has made of the rest.
     """
 
     endpoint_id: str
     url: str
     fixed: tuple[tuple[str, str], ...] = attrs.field(repr=False)
-    extra: list[tuple[str, str]] = attrs.field(repr=False)
-    pieces: tuple[bytes | memoryview, ...] = attrs.field(repr=False)  # of the body
+    lead: Any = attrs.field(default=None, repr=False)
+
+
+class UpstreamRequest(NamedTuple):
+    """One attempt, ready to be sent: `extra` are the caller's own header fields."""
+
+    to: Destination
+    extra: Sequence[tuple[str, str]]
+    pieces: tuple[bytes | memoryview, ...]  # of the body
+
+    @property
+    def fixed(self) -> tuple[tuple[str, str], ...]:
+        """The header fields that are ours."""
+        return self.to.fixed
 
     @property
     def body(self) -> bytes:
         """The body as a whole: a copy, unless it is in one piece."""
         return b"".join(self.pieces)
+
+    def __repr__(self) -> str:
+        """Without what is the caller's."""
+        return f"UpstreamRequest({self.to!r})"
 
 
 class Dialect(Protocol):

@@ -15,7 +15,7 @@ from lowproxy.core.headers import head, lines
 from lowproxy.errors import (
     UpstreamCutError,
 )
-from lowproxy.providers.provider import UpstreamRequest
+from lowproxy.providers.provider import Destination, UpstreamRequest
 from lowproxy.transport.dial import Dialler, Way
 from lowproxy.transport.fast_answer import FastAnswer
 from lowproxy.transport.pool import Connection, Pool, Target
@@ -40,10 +40,10 @@ class FastClient:
 
     async def send(self, request: UpstreamRequest) -> FastAnswer:
         """Connects, sends, and waits for the head of the answer. Raises UpstreamError."""
-        target, lead = _lead(request.url, request.fixed)
-        if request.extra:
-            lead += lines(request.extra).encode("utf-8", "surrogateescape")
-        pieces = request.pieces
+        to, extra, pieces = request
+        target, lead = to.lead or _lead(to)
+        if extra:
+            lead += lines(extra).encode("utf-8", "surrogateescape")
         size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
         start = b"%bContent-Length: %d\r\n\r\n" % (lead, size)
         connection = self._pool.take(target)
@@ -60,7 +60,7 @@ class FastClient:
                 raise
             else:
                 return answer
-        connection = await self._dialler.connect(target, request.endpoint_id)
+        connection = await self._dialler.connect(target, to.endpoint_id)
         answer = self._write(connection, request, start)
         try:
             await answer.head()
@@ -73,7 +73,7 @@ class FastClient:
         self, connection: Connection, request: UpstreamRequest, start: bytes
     ) -> FastAnswer:
         answer = connection.answer = FastAnswer(
-            connection, request.endpoint_id, self._timeouts, self._loop
+            connection, request.to.endpoint_id, self._timeouts, self._loop
         )
         if len(request.pieces) == 1 and len(request.pieces[0]) < _JOIN_BYTES:
             connection.transport.write(start + request.pieces[0])
@@ -98,23 +98,12 @@ async def running_client(
         await resolver.close()
 
 
-# By the URL and the identity of the fields, which are kept with it: hashing them costs more than the rest.
-_leads: dict[tuple[str, int], tuple[Target, bytes, object]] = {}
-_MOST_LEADS = 1024
+def _lead(to: Destination) -> tuple[Target, bytes]:
+    """Where to connect, and the head that all requests there share, without its blank line.
 
-
-def _lead(url: str, fixed: tuple[tuple[str, str], ...]) -> tuple[Target, bytes]:
-    """Where to connect, and the head that all requests there share, without its blank line."""
-    known = _leads.get((url, id(fixed)))
-    if known is None:
-        if len(_leads) >= _MOST_LEADS:
-            _leads.clear()
-        known = _leads[url, id(fixed)] = (*_make_lead(url, fixed), fixed)
-    return known[0], known[1]
-
-
-def _make_lead(url: str, fixed: tuple[tuple[str, str], ...]) -> tuple[Target, bytes]:
-    parts = urlsplit(url)
+    Kept with the destination.
+    """
+    parts = urlsplit(to.url)
     tls = parts.scheme == "https"
     default = 443 if tls else 80
     host = parts.hostname or ""
@@ -123,5 +112,6 @@ def _make_lead(url: str, fixed: tuple[tuple[str, str], ...]) -> tuple[Target, by
     if port != default:
         shown = f"{shown}:{port}"
     path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-    lead = head(f"POST {path} HTTP/1.1", [("Host", shown), *fixed])
-    return Target(host, port, tls), lead[:-2]
+    lead = head(f"POST {path} HTTP/1.1", [("Host", shown), *to.fixed])
+    made = to.lead = Target(host, port, tls), lead[:-2]
+    return made

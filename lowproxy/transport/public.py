@@ -163,7 +163,7 @@ class PublicClient:
         """Connects, sends, and waits for the head of the answer. Raises UpstreamError."""
         await in_task()
         started = asyncio.get_running_loop().time()
-        with upstream_errors(request.endpoint_id):
+        with upstream_errors(request.to.endpoint_id):
             seen: dict[str, bool] = {}
             try:
                 response = await self._post(self._session, request, seen)
@@ -174,7 +174,7 @@ class PublicClient:
                     raise
                 # The upstream closed a kept-alive connection as we sent: it has not seen the request.
                 response = await self._post(self._fresh, request, {})
-        return PublicAnswer(response, request.endpoint_id, self._timeouts, started)
+        return PublicAnswer(response, request.to.endpoint_id, self._timeouts, started)
 
     async def _post(
         self,
@@ -185,7 +185,7 @@ class PublicClient:
         """What becomes of its connection is noted in `seen`."""
         try:
             return await session.post(
-                request.url,
+                request.to.url,
                 data=BytesIOPayload(
                     io.BytesIO(request.body), content_type="application/json"
                 ),
@@ -193,7 +193,7 @@ class PublicClient:
                 allow_redirects=False,
                 timeout=self._limit,
                 trace_request_ctx=seen,
-                **_proxied(self._way, request.url),
+                **_proxied(self._way, request.to.url),
             )
         except asyncio.CancelledError as exc:
             if not seen:

@@ -53,8 +53,8 @@ def test_a_request():
     """The endpoint's path, the upstream's model, our credential, nothing of ours in the body."""
     request = dress()
 
-    assert request.endpoint_id == "acme-1"
-    assert request.url == "https://api.example/v1/chat/completions"
+    assert request.to.endpoint_id == "acme-1"
+    assert request.to.url == "https://api.example/v1/chat/completions"
     fields = CIMultiDict(request.fixed)
     assert fields["Authorization"] == f"Bearer {CANARY}"
     assert fields["Content-Type"] == "application/json"

@@ -5,15 +5,18 @@ import inspect
 import pytest
 
 from lowproxy.providers import DIALECTS
-from lowproxy.providers.provider import Dialect, UpstreamRequest
+from lowproxy.providers.provider import Destination, Dialect, UpstreamRequest
 
 
 def test_an_attempt_is_not_shown():
     """Neither its credential nor the prompt, in a log line or a traceback."""
     request = UpstreamRequest(
-        endpoint_id="acme-1",
-        url="https://api.example/v1/chat/completions",
-        fixed=(("Authorization", "Bearer canary"),),
+        Destination(
+            endpoint_id="acme-1",
+            url="https://api.example/v1/chat/completions",
+            fixed=(("Authorization", "Bearer canary"),),
+            lead=b"Authorization: Bearer canary",
+        ),
         extra=[("traceparent", "canary")],
         pieces=(b"can", memoryview(b"ary")),
     )
