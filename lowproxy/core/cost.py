@@ -27,16 +27,17 @@ class Prices(NamedTuple):
 
     def cost_nano(self, usage: Usage) -> int:
         """What these tokens cost, in nano-units; half a nano-unit goes to the even one."""
-        cached, reasoning = usage.cached, usage.reasoning
-        whole, rest = divmod(
-            (usage.prompt - cached) * self.prompt
-            + cached * self.cached
-            + (usage.completion - reasoning) * self.completion
-            + reasoning * self.reasoning,
-            self.per,
-        )
-        twice = rest * 2
-        return whole + (twice > self.per or (twice == self.per and whole & 1))
+        prompt, completion, cached, reasoning, _ = usage
+        each, each_cached, each_completion, each_reasoning, per, _ = self
+        total = prompt * each + completion * each_completion
+        if cached or reasoning:
+            total += cached * (each_cached - each)
+            total += reasoning * (each_reasoning - each_completion)
+        whole = total // per
+        twice = (total - whole * per) * 2
+        if twice > per or (twice == per and whole & 1):
+            whole += 1
+        return whole
 
     def most_nano(self, prompt_tokens: int, completion_tokens: int) -> int:
         """The most that so many tokens can cost, whatever of them is cached or reasoning."""
@@ -82,9 +83,10 @@ def nano(value: float) -> int:
 
 def money(amount_nano: int) -> str:
     """An amount as people write it: `0.00042`, without zeros at the end and never with an exponent."""
-    if amount_nano < 0:
-        return "-" + money(-amount_nano)
+    if 0 < amount_nano < NANO:
+        return "0." + str(amount_nano).zfill(9).rstrip("0")
+    if amount_nano <= 0:
+        return "-" + money(-amount_nano) if amount_nano else "0"
     text = str(amount_nano)
-    if amount_nano < NANO:
-        text = text.zfill(10)
-    return f"{text[:-9]}.{text[-9:].rstrip('0')}".rstrip(".")
+    whole, part = text[:-9], text[-9:].rstrip("0")
+    return f"{whole}.{part}" if part else whole

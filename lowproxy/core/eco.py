@@ -6,7 +6,7 @@ or a clock.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -108,9 +108,27 @@ class Reading:
     methodology_version: str | None = None
 
 
-# A tuple, because one is built per request and a frozen attrs value of this many fields
-# takes twice as long to build.
-class EcoImpact(NamedTuple):
+@attrs.frozen
+class Basis:
+    """What an impact rests on: all that requests to one model at one place have in common."""
+
+    accuracy: str  # accurate | medium | gross: how good the inputs are
+    methodology_version: str
+    grid: CarbonIntensity
+    method: str = "estimated"
+    notes: tuple[str, ...] = ()
+    pue: float | None = None
+    boundary: str = "facility"
+    model_ref: str | None = None
+    reading: Reading | None = None  # where `method` is not "estimated"
+    # What `core.eco_block` has rendered of it, once for all of these requests.
+    texts: dict[str, Any] = attrs.field(init=False, eq=False, repr=False, factory=dict)
+
+
+# Never changed once it is made, but not frozen: one is built per request, and a frozen
+# value takes three times as long.
+@attrs.define
+class EcoImpact:
     """What one request cost, with bounds. Usage only; embodied carbon is apart.
 
     Energy is in Wh, carbon in grams of CO2 equivalent, water in millilitres. None is
@@ -123,24 +141,72 @@ class EcoImpact(NamedTuple):
     carbon_g: float
     carbon_g_low: float
     carbon_g_high: float
-    accuracy: str  # accurate | medium | gross: how good the inputs are
-    methodology_version: str
     tokens: Usage
-    grid: CarbonIntensity
-    method: str = "estimated"
-    notes: tuple[str, ...] = ()
-    pue: float | None = None
-    boundary: str = "facility"
-    model_ref: str | None = None
+    basis: Basis
     embodied_g: float | None = None
     water_ml: float | None = None
-    reading: Reading | None = None  # where `method` is not "estimated"
+    # The contract's figures as `core.eco_block` renders them: the answer and the access
+    # line tell the same ones.
+    told: str | None = attrs.field(init=False, eq=False, repr=False, default=None)
+
+    @property
+    def accuracy(self) -> str:
+        """How good the inputs are: accurate, medium or gross."""
+        return self.basis.accuracy
+
+    @property
+    def methodology_version(self) -> str:
+        """Formula, coefficients and date of the data."""
+        return self.basis.methodology_version
+
+    @property
+    def grid(self) -> CarbonIntensity:
+        """The grid that it was weighed with."""
+        return self.basis.grid
+
+    @property
+    def method(self) -> str:
+        """Estimated, measured, or measured_scaled."""
+        return self.basis.method
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be said of it."""
+        return self.basis.notes
+
+    @property
+    def pue(self) -> float | None:
+        """The facility's energy per energy of its computers."""
+        return self.basis.pue
+
+    @property
+    def boundary(self) -> str:
+        """What the energy includes: facility, or unstated."""
+        return self.basis.boundary
+
+    @property
+    def model_ref(self) -> str | None:
+        """The row of the eco tables."""
+        return self.basis.model_ref
+
+    @property
+    def reading(self) -> Reading | None:
+        """What the upstream told."""
+        return self.basis.reading
 
     @property
     def carbon_per_1k_tokens_g(self) -> float:
         """Grams per thousand prompt and completion tokens together."""
         total = self.tokens.total
         return self.carbon_g / total * 1000 if total else 0.0
+
+    def but(self, **changes: Any) -> "EcoImpact":
+        """The same with other values, of its own or of its basis."""
+        own = {name: changes.pop(name) for name in _OWN & changes.keys()}
+        return attrs.evolve(self, **own, basis=attrs.evolve(self.basis, **changes))
+
+
+_OWN = {each.name for each in attrs.fields(EcoImpact) if each.init} - {"basis"}
 
 
 class Coefficients(Protocol):

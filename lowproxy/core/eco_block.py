@@ -31,61 +31,65 @@ def eco_fields(impact: EcoImpact, full: bool = False) -> dict[str, Any]:
 
 def eco_text(impact: EcoImpact, full: bool = False) -> str:
     """`eco_fields` as JSON. What requests to one model at one place have in common is rendered once."""
-    if impact.reading is not None:
+    basis = impact.basis
+    if basis.reading is not None:
         return orjson.dumps(eco_fields(impact, full)).decode()
-    energy, low, high, carbon, carbon_low, carbon_high = impact[:6]
-    tokens = impact.tokens
-    total = tokens.prompt + tokens.completion
-    quality, provenance = _common(impact)
-    short = (
-        f'{{"energy_wh":{energy:.6g},"carbon_g":{carbon:.6g},"carbon_per_1k_tokens_g":'
-        f"{carbon / total * 1000 if total else 0.0:.6g},{quality}"
-    )
+    wording = basis.texts.get("eco") or _worded(impact)
+    first, end, rest = wording
+    told, tokens = impact.told, impact.tokens
+    if told is None:
+        carbon, total = impact.carbon_g, tokens.prompt + tokens.completion
+        each = carbon / total * 1000 if total else 0.0
+        impact.told = told = (first % (impact.energy_wh, carbon, each)).decode()
     if not full:
-        if energy and DEMO not in impact.notes:
-            return short + "}"
-        notes = _must_say(impact)
-        return short + (f',"notes":{orjson.dumps(notes).decode()}}}' if notes else "}")
+        return told + end
     embodied, water = impact.embodied_g, impact.water_ml
-    embodied_g = "" if embodied is None else f',"embodied_g":{embodied:.6g}'
-    water_ml = "" if water is None else f',"water_ml":{water:.6g}'
-    return (
-        f'{short},"energy_wh_low":{low:.6g},"energy_wh_high":{high:.6g}'
-        f',"carbon_g_low":{carbon_low:.6g},"carbon_g_high":{carbon_high:.6g}'
-        f"{embodied_g}{water_ml},{provenance}"
-        f',"tokens":{{"prompt":{tokens.prompt},"cached":{tokens.cached}'
-        f',"completion":{tokens.completion},"reasoning":{tokens.reasoning}}}}}'
+    prompt, completion, cached, reasoning, _ = tokens
+    figures = rest % (
+        impact.energy_wh_low,
+        impact.energy_wh_high,
+        impact.carbon_g_low,
+        impact.carbon_g_high,
+        b"" if embodied is None else b',"embodied_g":%.6g' % embodied,
+        b"" if water is None else b',"water_ml":%.6g' % water,
+        prompt,
+        cached,
+        completion,
+        reasoning,
     )
+    return told + figures.decode()
+
+
+# The figures that every form begins with, how the short form ends, the rest of the full
+# form. Of bytes, since that is how a float is rendered with the least ado.
+_Wording = tuple[bytes, str, bytes]
+_COMMON = ("method", "pue", "boundary", "grid", "model_ref", "notes")
+
+
+def _worded(impact: EcoImpact) -> _Wording:
+    """What does not depend on the request, with `%` where its figures go; kept in the basis."""
+    fields = eco_fields(impact, full=True)
+    quality = _members({n: fields[n] for n in ("accuracy", "methodology_version")})
+    common = _members({name: fields[name] for name in _COMMON if name in fields})
+    must_say = _must_say(impact)
+    wording = impact.basis.texts["eco"] = (
+        b'{"energy_wh":%%.6g,"carbon_g":%%.6g,"carbon_per_1k_tokens_g":%%.6g,%b'
+        % quality,
+        f',"notes":{orjson.dumps(must_say).decode()}}}' if must_say else "}",
+        b',"energy_wh_low":%%.6g,"energy_wh_high":%%.6g,"carbon_g_low":%%.6g'
+        b',"carbon_g_high":%%.6g%%b%%b,%b,"tokens":{"prompt":%%d,"cached":%%d'
+        b',"completion":%%d,"reasoning":%%d}}' % common,
+    )
+    return wording
+
+
+def _members(fields: dict[str, Any]) -> bytes:
+    """JSON members without the braces, to be part of a template."""
+    return orjson.dumps(fields)[1:-1].replace(b"%", b"%%")
 
 
 def _must_say(impact: EcoImpact) -> list[str]:
     return [note for note in impact.notes if note in (DEMO, UPSTREAM_CACHE)]
-
-
-# By what they say; the grid is kept with it, since another could come to have its id.
-_commons: dict[tuple[object, ...], tuple[str, str, object]] = {}
-_MOST_COMMONS = 4096
-
-
-def _common(impact: EcoImpact) -> tuple[str, str]:
-    """JSON members that do not depend on the request: accuracy and version, and the provenance."""
-    grid = impact.grid
-    accuracy, version, notes = impact.accuracy, impact.methodology_version, impact.notes
-    about = (impact.method, impact.pue, impact.boundary, impact.model_ref)
-    key = (id(grid), accuracy, version, notes, about)
-    known = _commons.get(key)
-    if known is None:
-        if len(_commons) >= _MOST_COMMONS:
-            _commons.clear()
-        fields = eco_fields(impact, full=True)
-        first = {name: fields.pop(name) for name in ("accuracy", "methodology_version")}
-        rest = {name: fields[name] for name in _COMMON if name in fields}
-        texts = [orjson.dumps(each).decode()[1:-1] for each in (first, rest)]
-        known = _commons[key] = (texts[0], texts[1], grid)
-    return known[:2]
-
-
-_COMMON = ("method", "pue", "boundary", "grid", "model_ref", "notes")
 
 
 def six(value: float) -> float:

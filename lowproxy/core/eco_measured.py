@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from lowproxy.core.eco import BANDS, CarbonIntensity, EcoImpact, Reading
+from lowproxy.core.eco import BANDS, Basis, CarbonIntensity, EcoImpact, Reading
 from lowproxy.core.eco_accuracy import MODELLED, band, measured_band
 from lowproxy.core.eco_outcomes import UPSTREAM_CACHE, from_cache
 from lowproxy.core.eco_roofline import GPU_TO_IT, PUE, PUE_HIGH, PUE_LOW
@@ -180,7 +180,7 @@ def unsized(
 ) -> EcoImpact:
     """What is known of an answer before its reading, where its model's size is not."""
     none = (0.0,) * 6
-    return EcoImpact(*none, "gross", version, usage, grid, notes=notes, pue=pue)
+    return EcoImpact(*none, usage, Basis("gross", version, grid, notes=notes, pue=pue))
 
 
 def measured(
@@ -196,7 +196,7 @@ def measured(
     factor, low, high = _scale(reading, estimate.pue)
     energy = reading.energy_wh * factor
     if not _believable(energy, estimate):
-        return estimate._replace(notes=(*estimate.notes, REJECTED))
+        return estimate.but(notes=(*estimate.notes, REJECTED))
     energy_low, energy_high = _bounds(reading, energy, low, high)
     grid = _grid(reading, estimate.grid, there)
     notes = (*estimate.notes, *reading.notes)
@@ -204,7 +204,7 @@ def measured(
     water = estimate.water_ml
     if water is not None:
         water *= energy / estimate.energy_wh
-    return estimate._replace(
+    return estimate.but(
         energy_wh=energy,
         energy_wh_low=energy_low,
         energy_wh_high=energy_high,

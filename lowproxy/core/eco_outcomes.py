@@ -22,7 +22,7 @@ def partial(
 
 def from_cache(impact: EcoImpact) -> EcoImpact:
     """The same answer given once more: what it took was told when it was made."""
-    return impact._replace(
+    return impact.but(
         energy_wh=0.0,
         energy_wh_low=0.0,
         energy_wh_high=0.0,

@@ -1,19 +1,17 @@
 """From rates to an impact: what every method does once per request.
 
 A method works out rates per token once per model and place; a request then costs a few
-multiplications. Rates are plain tuples, because this runs once per request.
+multiplications.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import attrs
 
-from lowproxy.core.eco import CarbonIntensity, EcoImpact
+from lowproxy.core.eco import Basis, CarbonIntensity, EcoImpact
 from lowproxy.core.eco_accuracy import LONG_COMPLETION, LONG_PROMPT, band
 from lowproxy.core.expected import Grams
 from lowproxy.core.usage import Usage
-
-_new = tuple.__new__
 
 
 class Rate(NamedTuple):
@@ -66,70 +64,12 @@ class TokenRates:
     water_ml_fixed: float = 0.0
     water_ml_per_wh: float | None = None  # per Wh at the boundary; None: unknown
     notes: tuple[str, ...] = ()
-    # All of it as tuples: one attribute is read per request instead of twenty.
-    _plan: tuple[Any, ...] = attrs.field(init=False, repr=False, eq=False)
+    # The impact of one request with these token counts.
+    impact: "Estimator" = attrs.field(init=False, repr=False, eq=False)
 
-    @_plan.default
-    def _tuples(self) -> tuple[Any, ...]:
-        grid = self.grid
-        grams = grid.grams_per_kwh / 1000, grid.low / 1000, grid.high / 1000
-        return (
-            *(tuple(rate) for rate in self.energy),
-            (*grams, grid, self.accuracy, self.notes),
-            (
-                self.version,
-                self.pue,
-                self.boundary,
-                self.model_ref,
-                self.embodied_g_fixed,
-                self.embodied_g_completion,
-                self.water_ml_fixed,
-                self.water_ml_per_wh,
-            ),
-        )
-
-    def impact(self, usage: Usage, notes: tuple[str, ...] = ()) -> EcoImpact:
-        """The impact of one request with these token counts."""
-        # Rate.energy_wh three times over, written out: this is on every request's path.
-        central, lower, upper, place, rest = self._plan
-        f, c, p, k, x = central
-        lf, lc, lp, lk, lx = lower
-        hf, hc, hp, hk, hx = upper
-        grams, grams_low, grams_high, grid, accuracy, told = place
-        version, pue, boundary, model_ref, made, made_each, water, water_each = rest
-        answer, prompt, cached = usage.completion, usage.prompt, usage.cached
-        context = answer * (prompt + answer / 2)
-        fresh = prompt - cached
-        energy = f + c * answer + p * fresh + k * cached + x * context
-        low = lf + lc * answer + lp * fresh + lk * cached + lx * context
-        high = hf + hc * answer + hp * fresh + hk * cached + hx * context
-        if notes or usage.counted or answer > LONG_COMPLETION or prompt > LONG_PROMPT:
-            accuracy = band(accuracy, usage, notes)
-            told += notes
-        # Not by EcoImpact's own __new__, which is a function more, of seventeen arguments.
-        return _new(
-            EcoImpact,
-            (
-                energy,
-                low,
-                high,
-                energy * grams,
-                low * grams_low,
-                high * grams_high,
-                accuracy,
-                version,
-                usage,
-                grid,
-                "estimated",
-                told,
-                pue,
-                boundary,
-                model_ref,
-                None if made is None else made + made_each * answer,
-                None if water_each is None else water + water_each * energy,
-                None,
-            ),
-        )
+    @impact.default
+    def _impact(self) -> "Estimator":
+        return _estimator(self)
 
     def grams(self) -> Grams:
         """Grams per request and token, central, nothing cached: for routing."""
@@ -150,3 +90,62 @@ class TokenRates:
             )
             for name, bounds in stages.items()
         }
+
+
+class Estimator(Protocol):
+    """Rates worked into a function."""
+
+    def __call__(self, usage: Usage, notes: tuple[str, ...] = ()) -> EcoImpact:
+        """The impact of one request with these token counts; `notes` are its own."""
+
+
+def _estimator(rates: TokenRates) -> Estimator:
+    """A function of the token counts alone: it runs once per request, and looks nothing up."""
+    (f, c, p, k, x), (lf, lc, lp, lk, lx), (hf, hc, hp, hk, hx) = rates.energy
+    grid, accuracy, told = rates.grid, rates.accuracy, rates.notes
+    grams = grid.grams_per_kwh / 1000
+    grams_low, grams_high = grid.low / 1000, grid.high / 1000
+    made, made_each = rates.embodied_g_fixed, rates.embodied_g_completion
+    water, water_each = rates.water_ml_fixed, rates.water_ml_per_wh
+    usual = _basis(rates, accuracy, told)
+    # By accuracy and notes, of which there are a handful.
+    others: dict[tuple[str, tuple[str, ...]], Basis] = {}
+
+    def impact(usage: Usage, notes: tuple[str, ...] = ()) -> EcoImpact:
+        # Rate.energy_wh three times over, written out.
+        prompt, answer, cached, _, counted = usage
+        context = answer * (prompt + answer / 2)
+        fresh = prompt - cached
+        energy = f + c * answer + p * fresh + k * cached + x * context
+        low = lf + lc * answer + lp * fresh + lk * cached + lx * context
+        high = hf + hc * answer + hp * fresh + hk * cached + hx * context
+        basis = usual
+        if notes or counted or answer > LONG_COMPLETION or prompt > LONG_PROMPT:
+            said = (band(accuracy, usage, notes), told + notes)
+            basis = others.get(said) or others.setdefault(said, _basis(rates, *said))
+        return EcoImpact(
+            energy,
+            low,
+            high,
+            energy * grams,
+            low * grams_low,
+            high * grams_high,
+            usage,
+            basis,
+            None if made is None else made + made_each * answer,
+            None if water_each is None else water + water_each * energy,
+        )
+
+    return impact
+
+
+def _basis(rates: TokenRates, accuracy: str, notes: tuple[str, ...]) -> Basis:
+    return Basis(
+        accuracy,
+        rates.version,
+        rates.grid,
+        notes=notes,
+        pue=rates.pue,
+        boundary=rates.boundary,
+        model_ref=rates.model_ref,
+    )

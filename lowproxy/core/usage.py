@@ -1,13 +1,12 @@
 """Token counts as upstreams report them, in one shape."""
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-import attrs
+_new = tuple.__new__
 
 
-# Not slotted: attrs builds such a frozen value three times as quickly.
-@attrs.frozen(slots=False)
-class Usage:
+# A tuple: one is read per answer, and compared.
+class Usage(NamedTuple):
     """Tokens of one request.
 
     `prompt` includes `cached`; `completion` includes `reasoning`. `counted` says that the upstream sent
@@ -31,18 +30,24 @@ class Usage:
         if not isinstance(obj, dict):
             return None
         get = obj.get
-        prompt = _count(get("prompt_tokens"))
-        completion = _count(get("completion_tokens"))
+        prompt, completion = get("prompt_tokens"), get("completion_tokens")
+        if type(prompt) is not int or prompt < 0:
+            prompt = 0
+        if type(completion) is not int or completion < 0:
+            completion = 0
         if not prompt and not completion:
             return None  # some send zeros throughout; no request has neither
         read, thought = get("prompt_tokens_details"), get("completion_tokens_details")
-        cached = _count(read.get("cached_tokens")) if isinstance(read, dict) else 0
-        if not cached:
-            cached = _count(get("prompt_cache_hit_tokens"))
-        reasoning = 0
-        if isinstance(thought, dict):
-            reasoning = _count(thought.get("reasoning_tokens"))
-        return cls(prompt, completion, min(cached, prompt), min(reasoning, completion))
+        cached = reasoning = 0
+        # None and zero are what is nearly always told of these.
+        if isinstance(read, dict) and (told := read.get("cached_tokens")):
+            cached = min(_count(told), prompt)
+        if not cached and "prompt_cache_hit_tokens" in obj:
+            cached = min(_count(obj["prompt_cache_hit_tokens"]), prompt)
+        if isinstance(thought, dict) and (told := thought.get("reasoning_tokens")):
+            reasoning = min(_count(told), completion)
+        # Not by the class's own __new__, which is a function more.
+        return _new(cls, (prompt, completion, cached, reasoning, False))
 
     def as_openai(self) -> dict[str, int]:
         """The `usage` object of a chunk that we make ourselves."""

@@ -211,12 +211,12 @@ def saved_by(record: UsageRecord, told: Mapping[str, Any]) -> float | None:
     What it took, times the ratio of what the two were expected to take: a decision expects answers of a usual
     length, and the ratio holds for short ones too.
     """
-    return _saved(record.impact and record.impact.carbon_g, "carbon_g", told)
+    return _saved(record.impact.carbon_g if record.impact else None, "carbon_g", told)
 
 
 def saved_wh_by(record: UsageRecord, told: Mapping[str, Any]) -> float | None:
     """Wh, likewise: another model or a better cooled place, where grams may come from the grid alone."""
-    return _saved(record.impact and record.impact.energy_wh, "energy_wh", told)
+    return _saved(record.impact.energy_wh if record.impact else None, "energy_wh", told)
 
 
 def _saved(took: float | None, what: str, told: Mapping[str, Any]) -> float | None:

@@ -90,7 +90,6 @@ class Rows:
 
     def __init__(self) -> None:
         self._attempts: dict[tuple[tuple[str, str], ...], str] = {}
-        self._eco: dict[tuple[Any, ...], tuple[EcoImpact, str]] = {}
         self._decisions: dict[int, tuple[object, bytes, Places]] = {}
 
     def of(self, record: UsageRecord) -> Values:
@@ -151,7 +150,6 @@ class Rows:
         return text
 
     def _impact(self, impact: EcoImpact) -> Values:
-        grid = impact.grid
         return (
             impact.energy_wh,
             impact.energy_wh_low,
@@ -161,26 +159,23 @@ class Rows:
             impact.carbon_g_high,
             impact.embodied_g,
             impact.water_ml,
-            impact.accuracy,
-            impact.methodology_version,
-            grid.zone,
-            grid.grams_per_kwh,
-            int(grid.live),
-            self._provenance(impact),
+            *(impact.basis.texts.get("ledger") or _based(impact)),
         )
 
-    def _provenance(self, impact: EcoImpact) -> str:
-        """The rest of the full `eco` object: method, boundary, grid source, notes."""
-        if impact.reading is not None:
-            return _rest(impact)  # has figures of its own
-        # A reading of the grid is one object for as long as it is in force, and `_eco` keeps it alive.
-        asked = (id(impact.grid), impact.notes, impact.pue, impact.model_ref)
-        known = self._eco.get(asked)
-        if known is None or known[0].grid is not impact.grid:
-            if len(self._eco) >= self._MOST:
-                self._eco.clear()
-            known = self._eco[asked] = (impact, _rest(impact))
-        return known[1]
+
+def _based(impact: EcoImpact) -> Values:
+    """The columns that requests with the same basis have in common; kept with it."""
+    basis, grid = impact.basis, impact.grid
+    columns = basis.texts["ledger"] = (
+        basis.accuracy,
+        basis.methodology_version,
+        grid.zone,
+        grid.grams_per_kwh,
+        int(grid.live),
+        # The rest of the full `eco` object: method, boundary, grid source, notes.
+        _rest(impact),
+    )
+    return columns
 
 
 def _readable(name: str | None) -> str | None:

@@ -53,7 +53,7 @@ def test_a_live_reading_counts_as_it_was(tmp_path, capsys):
         source="odre",
         at="2026-11-21T12:00:00Z",
     )
-    live = record(1, impact=impact()._replace(grid=grid))
+    live = record(1, impact=impact().but(grid=grid))
 
     first = compared(tmp_path, capsys, [live], ["--store"])["total"]["first"]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowproxy.core.cost import decimal, money, nano, prices
+from lowproxy.core.cost import NANO, decimal, money, nano, prices
 from lowproxy.core.usage import Usage
 
 PRICE = st.integers(0, 10**9).map(lambda n: n / 10**6)  # up to 1000, six digits
@@ -65,3 +65,10 @@ def test_an_amount_is_the_decimal_that_it_reads_as():
     assert nano(0.1) == 100_000_000
     assert nano(0.3) == 300_000_000
     assert nano(1e-10) == 0
+
+
+@given(st.integers(-(10**18), 10**18))
+def test_money_reads_as_the_amount(amount):
+    """To the last nano-unit, and as the same double as the division gives."""
+    assert Decimal(money(amount)) * NANO == amount
+    assert float(money(amount)) == amount / NANO

@@ -2,7 +2,8 @@
 
 import pytest
 
-from lowproxy.core.eco import ModelFacts
+from lowproxy.core.eco import Basis, CarbonIntensity, EcoImpact, ModelFacts
+from lowproxy.core.usage import Usage
 
 
 def test_a_published_size_is_its_own_range():
@@ -25,3 +26,14 @@ def test_values_cannot_be_changed():
     """They are shared by all requests to a model."""
     with pytest.raises(AttributeError):
         ModelFacts(8, 8).total_params_b = 9  # type: ignore[misc]
+
+
+def test_an_impact_with_other_values():
+    """Of its own or of its basis; the first one stays as it is."""
+    basis = Basis("medium", "v9", CarbonIntensity("FR", 40, 40, 40, "ember", "2025"))
+    impact = EcoImpact(1.0, 0.5, 2.0, 0.04, 0.02, 0.08, Usage(1, 1), basis)
+    other = impact.but(energy_wh=3.0, notes=("partial",))
+
+    assert (other.energy_wh, other.notes, other.grid) == (3.0, ("partial",), basis.grid)
+    assert (impact.energy_wh, impact.notes) == (1.0, ())
+    assert other != impact == impact.but()

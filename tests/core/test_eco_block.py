@@ -1,5 +1,6 @@
 """The `eco` object that callers read."""
 
+import attrs
 import orjson
 import pytest
 from hypothesis import given
@@ -108,3 +109,23 @@ def test_an_answer_that_took_nothing_says_why(full):
     assert said["energy_wh"] == said["carbon_g"] == 0
     assert said["notes"][-1] == "upstream-cache"
     assert said == eco_fields(none, full)
+
+
+def test_the_figures_of_one_basis_are_not_mixed_up():
+    """What is rendered once holds none of them; a name with a percent sign is a name."""
+    grid = attrs.evolve(FRANCE, source="100%d", zone="%s%")
+    coefficients = DEFAULT.coefficients(FACTS, grid, 1.2)
+    first, second = coefficients.impact(USAGE), coefficients.impact(Usage(7, 9, 3, 2))
+    assert first.basis is second.basis
+    for full in (False, True, False):
+        for found in (first, second):
+            assert orjson.loads(eco_text(found, full)) == eco_fields(found, full)
+
+
+def test_another_basis_has_another_text():
+    """Nothing that was rendered is carried over to what is said differently."""
+    found = impact()
+    eco_text(found, True)
+    other = found.but(notes=("partial",), energy_wh=1.0, embodied_g=None, water_ml=2.0)
+    assert orjson.loads(eco_text(other, True)) == eco_fields(other, True)
+    assert orjson.loads(eco_text(other)) == eco_fields(other)

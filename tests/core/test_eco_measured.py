@@ -260,7 +260,7 @@ def test_a_boundary_that_nobody_states_is_not_scaled():
 def test_a_figure_that_cannot_be_is_not_believed(energy_wh, boundary):
     """The estimate stands, and says that there was something else."""
     found = measured(reading(energy_wh, boundary), ESTIMATE)
-    assert found == ESTIMATE._replace(notes=(REJECTED,))
+    assert found == ESTIMATE.but(notes=(REJECTED,))
     assert "measured" not in eco_fields(found, full=True)
 
 
@@ -343,6 +343,6 @@ def test_what_the_request_lacks_costs_a_band_still():
 
 def test_water_follows_the_energy():
     """What half the energy takes is half the water."""
-    estimate = ESTIMATE._replace(water_ml=2.0)
+    estimate = ESTIMATE.but(water_ml=2.0)
     found = measured(reading(estimate.energy_wh / 2), estimate)
     assert found.water_ml == pytest.approx(1.0)

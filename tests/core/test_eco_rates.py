@@ -111,3 +111,15 @@ def test_notes_of_model_and_request_add_up():
     impact = rates(notes=("arch-not-released",)).impact(Usage(0, 1), ("partial",))
 
     assert impact.notes == ("arch-not-released", "partial")
+
+
+def test_requests_share_what_they_rest_on():
+    """One basis for all without defects, one for each set of notes; the same figures."""
+    made = rates()
+    usual, noted = made.impact(Usage(10, 20)), made.impact(Usage(10, 20), ("partial",))
+
+    assert usual.basis is made.impact(Usage(500, 1)).basis
+    assert noted.basis is made.impact(Usage(1, 1), ("partial",)).basis
+    assert noted.basis is not usual.basis
+    assert noted == usual.but(notes=(*usual.notes, "partial"))
+    assert made.impact(Usage(10, 20, counted=True)).accuracy != usual.accuracy

@@ -75,7 +75,7 @@ def test_a_measured_figure_says_who_measured():
     rows = Rows()
     for energy_wh in (1.0, 2.0):
         read = Reading("neuralwatt", energy_wh, "gpu")
-        made = impact()._replace(method="measured", reading=read)
+        made = impact().but(method="measured", reading=read)
         eco = json.loads(named(rows.of(record(impact=made)))["eco"])
         assert eco["measured"]["energy_wh"] == energy_wh
 
@@ -87,7 +87,7 @@ def test_two_grid_readings_are_not_mixed_up():
         grid = attrs.evolve(
             impact().grid, grams_per_kwh=float(grams), source=f"{grams}"
         )
-        row = named(rows.of(record(impact=impact()._replace(grid=grid))))
+        row = named(rows.of(record(impact=impact().but(grid=grid))))
         assert json.loads(row["eco"])["grid"]["source"] == f"{grams}"
 
 
