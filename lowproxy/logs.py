@@ -5,7 +5,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, BinaryIO, TextIO
 
@@ -58,11 +58,13 @@ def batches() -> bool:
     return bool(_batched)
 
 
-def take_access_line(members: str) -> None:
-    """The access line where lines wait: `members` is JSON without its braces, and needs no serialiser."""
-    now = _clock.iso(time.time())
-    line = f'{{"timestamp":"{now}","level":"info",{members},"event":"request.done"}}'
-    _batched[0].info(line.encode())
+def take_access_lines(lines: Sequence[str]) -> None:
+    """Access lines of one moment, where lines wait: each is JSON without its braces, and needs no serialiser."""
+    if lines:
+        first = f'{{"timestamp":"{_clock.iso(time.time())}","level":"info",'
+        last = ',"event":"request.done"}'
+        text = f"{last}\n{first}".join(lines)
+        _batched[0].info(f"{first}{text}{last}".encode(), len(lines))
 
 
 _batched: list["Lines"] = []  # where `set_up` has lines wait
@@ -95,19 +97,21 @@ class Lines:
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
         self._waiting: list[bytes] = []
+        self._count = 0
 
-    def info(self, line: bytes) -> None:
-        """Takes a line that can wait."""
+    def info(self, line: bytes, count: int = 1) -> None:
+        """Takes a line that can wait, or so many of them."""
         self._waiting.append(line)
-        if len(self._waiting) == 1:
+        self._count += count
+        if self._count >= self.MOST:
+            self.flush()
+        elif len(self._waiting) == 1:
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
                 self.flush()
             else:
                 loop.call_later(self.FLUSH_S, self.flush)
-        elif len(self._waiting) >= self.MOST:
-            self.flush()
 
     def error(self, line: bytes) -> None:
         """Takes a line that cannot."""
@@ -118,7 +122,7 @@ class Lines:
 
     def flush(self) -> None:
         """Writes what has been waiting."""
-        lines, self._waiting = self._waiting, []
+        lines, self._waiting, self._count = self._waiting, [], 0
         if lines:
             # A full disk, or a reader that has gone: requests go on, and there is nowhere to say so.
             with contextlib.suppress(OSError, ValueError):

@@ -242,9 +242,9 @@ class Metrics:
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
 
-    def count(self, record: UsageRecord) -> None:
-        """One finished request."""
-        self.tally.count(record)
+    def count(self, *records: UsageRecord) -> None:
+        """Finished requests of one kind: see `tally.by_kind`."""
+        self.tally.count(records)
 
     def collect(self) -> Iterator[Metric]:
         """All families, as prometheus_client asks for them."""

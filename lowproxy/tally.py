@@ -4,12 +4,13 @@ The kind (see `Kind`) is bounded by the catalogue and by the class tree of error
 is a sum over rows, made when somebody scrapes, so a request pays for one look-up and some additions.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
-from lowproxy.core.record import UsageRecord
+from lowproxy.core.record import KIND, UsageRecord
 from lowproxy.core.semconv import DURATION_S, FIRST_TOKEN_S, OUTPUT_TOKEN_S, TOKENS
 
 # Far more than a catalogue gives; beyond it a kind is counted as "other".
@@ -18,6 +19,8 @@ MOST_KINDS = 4096
 MOST_RECENT = 500
 # How far back the page's curves go.
 MINUTES = 3
+# From here on it costs less to sort values than to look for the bucket of each.
+_FEW = 8
 
 _DURATION_MS = tuple(bound * 1000 for bound in DURATION_S)
 _FIRST_MS = tuple(bound * 1000 for bound in FIRST_TOKEN_S)
@@ -76,6 +79,49 @@ class Row:
         self.prompts = [0] * (len(TOKENS) + 1)
         self.completions = [0] * (len(TOKENS) + 1)
 
+    def add(self, tokens: "_Tokens") -> None:
+        """The tokens of some requests, and what they took."""
+        prompts, completions, cached, reasoning, unweighed, energy_wh, carbon_g = tokens
+        self.prompt += sum(prompts)
+        self.completion += sum(completions)
+        self.cached += cached
+        self.reasoning += reasoning
+        self.unweighed += unweighed
+        self.energy_wh += energy_wh
+        self.carbon_g += carbon_g
+        _spread(self.prompts, TOKENS, prompts)
+        _spread(self.completions, TOKENS, completions)
+
+
+class _Tokens(NamedTuple):
+    """Of the requests whose tokens are known; sums, but for the first two."""
+
+    prompts: list[int]
+    completions: list[int]
+    cached: int
+    reasoning: int
+    unweighed: int  # requests
+    energy_wh: float
+    carbon_g: float
+
+    @classmethod
+    def of(cls, told: Any) -> "_Tokens | None":
+        """`told` has columns of usage and of impacts."""
+        used = _known(told.usage)
+        if not used:
+            return None
+        both = zip(told.usage, told.impact, strict=True)
+        weighed = [impact for usage, impact in both if usage and impact is not None]
+        return cls(
+            [usage.prompt for usage in used],
+            [usage.completion for usage in used],
+            sum([usage.cached for usage in used]),
+            sum([usage.reasoning for usage in used]),
+            len(used) - len(weighed),
+            sum([impact.energy_wh for impact in weighed]),
+            sum([impact.carbon_g for impact in weighed]),
+        )
+
 
 class Tally:
     """Rows by kind, attempts by candidate and outcome, the last requests, the last minutes."""
@@ -92,41 +138,42 @@ class Tally:
         for kind, row in self._rows.items():
             yield Kind(*kind), row  # type: ignore[arg-type]
 
-    def count(self, record: UsageRecord) -> None:
-        """One finished request."""
-        kind = (
-            record.endpoint,
-            record.provider,
-            record.resolved_model,
-            record.region,
-            record.streamed,
-            record.status,
-            record.error,
-            record.currency,
-        )
+    def count(self, records: Sequence[UsageRecord]) -> None:
+        """Finished requests of one kind: a hundred cost little more than ten.
+
+        One that cannot be added up raises before any of them is counted.
+        """
+        # A record of columns: each field is that of all of them.
+        told: Any = UsageRecord._make(zip(*records, strict=True))
+        firsts_ms, costs = _known(told.latency_ms), _known(told.cost_nano)
+        gaps_ms = _known(map(token_time_ms, records)) if records[0].streamed else []
+        duration_ms, first_ms, gap_ms = map(sum, (told.duration_ms, firsts_ms, gaps_ms))
+        unreadable, cost_nano = sum(told.unreadable_events), sum(costs)
+        wasted = [sum(each) for each in zip(*_known(told.wasted), strict=True)]
+        retries = sum([len(tried) - 1 for tried in told.attempts if tried])
+        tokens = _Tokens.of(told)
+
+        kind: Any = records[0][KIND]
         row = self._rows.get(kind) or self._new(kind)
-        row.requests += 1
-        took_ms, first_ms = record.duration_ms, record.latency_ms
-        row.durations[bisect_left(_DURATION_MS, took_ms)] += 1
-        row.duration_ms += took_ms
-        if first_ms is not None:
-            row.firsts[bisect_left(_FIRST_MS, first_ms)] += 1
-            row.first_ms += first_ms
-        attempts = record.attempts
-        for attempt in attempts:
-            self.attempts[attempt] = self.attempts.get(attempt, 0) + 1
-        if len(attempts) > 1:
-            row.retries += len(attempts) - 1
-        if record.usage is not None:
-            _count_tokens(row, record)
-        if record.cost_nano:
-            row.cost_nano += record.cost_nano
-        if record.unreadable_events:
-            row.unreadable += record.unreadable_events
-        if record.wasted is not None:
-            row.wasted_wh += record.wasted[0]
-            row.wasted_g += record.wasted[1]
-        self.recent.append(record)
+        row.requests += len(records)
+        row.retries += retries
+        row.unreadable += unreadable
+        row.cost_nano += cost_nano
+        row.duration_ms += duration_ms
+        row.first_ms += first_ms
+        row.token_ms += gap_ms
+        _spread(row.durations, _DURATION_MS, told.duration_ms)
+        _spread(row.firsts, _FIRST_MS, firsts_ms)
+        _spread(row.tokens, _TOKEN_MS, gaps_ms)
+        if wasted:
+            row.wasted_wh += wasted[0]
+            row.wasted_g += wasted[1]
+        if tokens is not None:
+            row.add(tokens)
+        attempts = self.attempts
+        for attempt in chain.from_iterable(told.attempts):
+            attempts[attempt] = attempts.get(attempt, 0) + 1
+        self.recent.extend(records)
 
     def beat(self, open_streams: int) -> None:
         """Called once a second, for the curves of the last minutes."""
@@ -162,25 +209,36 @@ def token_time_ms(record: UsageRecord) -> float | None:
     return (record.duration_ms - first_ms) / gaps
 
 
-def _count_tokens(row: Row, record: UsageRecord) -> None:
-    usage, impact = record.usage, record.impact
-    assert usage is not None, "asked for by the caller"
-    prompt, completion = usage.prompt, usage.completion
-    row.prompt += prompt
-    row.completion += completion
-    row.prompts[bisect_left(TOKENS, prompt)] += 1
-    row.completions[bisect_left(TOKENS, completion)] += 1
-    if usage.cached:
-        row.cached += usage.cached
-    if usage.reasoning:
-        row.reasoning += usage.reasoning
-    if impact is None:
-        row.unweighed += 1
-    else:
-        row.energy_wh += impact.energy_wh
-        row.carbon_g += impact.carbon_g
-    if record.streamed:
-        gap_ms = token_time_ms(record)
-        if gap_ms is not None:
-            row.tokens[bisect_left(_TOKEN_MS, gap_ms)] += 1
-            row.token_ms += gap_ms
+def by_kind(records: Iterable[UsageRecord]) -> Iterable[list[UsageRecord]]:
+    """The records, those of one kind together and in their order."""
+    kinds: dict[tuple[object, ...], list[UsageRecord]] = {}
+    for record in records:
+        kind: Any = record[KIND]
+        alike = kinds.get(kind)
+        if alike is None:
+            kinds[kind] = [record]
+        else:
+            alike.append(record)
+    return kinds.values()
+
+
+def _known(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if value is not None]
+
+
+def _spread(
+    counts: list[int], bounds: Sequence[float], values: Sequence[float]
+) -> None:
+    """Adds values to a histogram: few by a search for each, many by a search for each bucket."""
+    if len(values) < _FEW:
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        return
+    ordered, before = sorted(values), 0
+    for bucket, bound in enumerate(bounds):
+        until = bisect_right(ordered, bound, before)
+        counts[bucket] += until - before
+        if until == len(ordered):
+            return
+        before = until
+    counts[-1] += len(ordered) - before

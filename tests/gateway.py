@@ -94,10 +94,11 @@ class Books:
         metrics = gateway.parts.metrics
         inner = metrics.count
 
-        def count(record: UsageRecord) -> None:
-            self.records.append(record)
-            inner(record)
-            self._tally.hit()
+        def count(*records: UsageRecord) -> None:
+            self.records.extend(records)
+            inner(*records)
+            for _ in records:
+                self._tally.hit()
 
         metrics.count = count  # type: ignore[method-assign]
 

@@ -31,7 +31,7 @@ def test_a_sum_adds_over_rows():
     """Rows that differ in what is no label are one sample; zeros are none."""
     tally = Tally()
     for _ in range(2):
-        tally.count(RECORD)
+        tally.count([RECORD])
     rows = list(tally.rows())
     by_kind = Sum("x", "x", (), {"in": "prompt", "none": "cached"}, "kind")
     (sample,) = by_kind.family(rows * 2).samples
@@ -46,7 +46,7 @@ def test_a_sum_adds_over_rows():
 def test_a_spread_adds_over_rows():
     """Buckets and sum, in the unit of the metric."""
     tally = Tally()
-    tally.count(RECORD)
+    tally.count([RECORD])
     bounds = tuple(range(14))
     spread = Spread(
         "x", "x", ("model",), bounds, {"": ("durations", "duration_ms")}, scale=1000

@@ -1,16 +1,15 @@
 """One row of the books: what became of a request. No text of it, ever."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from lowproxy.core.eco import EcoImpact
 from lowproxy.core.usage import Usage
 
 
-@attrs.frozen(slots=False)
-class UsageRecord:
+# A tuple, because one is built per request and a frozen attrs value of this many fields takes ten times as
+# long to build.
+class UsageRecord(NamedTuple):
     """What is written down of one request, whatever its outcome.
 
     `latency_ms` is to the first byte where streamed, else to the whole answer. `status` is ok, partial,
@@ -20,16 +19,18 @@ class UsageRecord:
     generation_id: str
     created_at: float  # seconds since the epoch
     completed_at: float
-    endpoint: str
-    http_status: int
-    status: str
-    error: str | None
-    key_id: str | None
     requested_model: str | None
-    resolved_model: str | None
+    key_id: str | None
+    http_status: int
+    # The kind of request, see `tally.Kind`; KIND is where it stands.
+    endpoint: str
     provider: str | None
+    resolved_model: str | None
     region: str | None
     streamed: bool
+    status: str
+    error: str | None
+    currency: str | None  # of `cost_nano`
     latency_ms: float | None
     duration_ms: float
     usage: Usage | None
@@ -38,6 +39,8 @@ class UsageRecord:
     unreadable_events: int = 0
     wasted: tuple[float, float] | None = None  # Wh and grams of attempts that failed
     cost_nano: int | None = None  # billionths of a unit of `currency`; None: no price
-    currency: str | None = None
     # How the route was chosen, for JSON: worked out where the books are kept, not on the way of a request.
     trace: Callable[[], Mapping[str, Any]] | None = None
+
+
+KIND = slice(6, 14)

@@ -14,10 +14,12 @@ from lowproxy import logs
 from lowproxy.core.access_line import access_facts, access_text
 from lowproxy.core.eco_outcomes import PARTIAL, wasted
 from lowproxy.core.record import UsageRecord
+from lowproxy.metrics import Metrics
 from lowproxy.server.admission import settle
 from lowproxy.server.carbon import CarbonBudgets
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
+from lowproxy.tally import by_kind
 from lowproxy.telemetry import Telemetry
 
 log = structlog.get_logger("lowproxy.books")
@@ -45,7 +47,8 @@ def _weigh(parts: Parts, exchange: Exchange) -> None:
     usage, candidate = exchange.usage, exchange.candidate
     if usage is not None and candidate is not None:
         is_cut = usage.counted and exchange.outcome != "ok"
-        if is_cut or usage != exchange.weighed:
+        weighed = exchange.weighed
+        if is_cut or (usage is not weighed and usage != weighed):
             # Cut before its final chunk, or something came after it: what was seen counts.
             notes = (*exchange.notes, PARTIAL) if is_cut else exchange.notes
             exchange.impact = parts.scales.weigh(
@@ -65,7 +68,7 @@ def write_all(parts: Parts) -> None:
     waiting = parts.unwritten.copy()
     parts.unwritten.clear()
     records = [exchange.record() for exchange in waiting]
-    _each(parts.metrics.count, records)
+    _count(parts.metrics, records)
     ledger = parts.ledger
     if ledger is not None:
         _each(
@@ -75,7 +78,15 @@ def write_all(parts: Parts) -> None:
     if parts.telemetry is not None:
         _export(parts.telemetry, waiting, records)
     if parts.config.log.access:
-        _each(_log_access, records)
+        _log_access(records)
+
+
+def _count(metrics: Metrics, records: list[UsageRecord]) -> None:
+    for alike in by_kind(records):
+        try:
+            metrics.count(*alike)
+        except Exception:  # noqa: BLE001 - nothing was counted: all but the bad one are
+            _each(metrics.count, alike)
 
 
 def _each(step: Callable[[UsageRecord], None], records: list[UsageRecord]) -> None:
@@ -102,12 +113,16 @@ def _export(
     _each(write, records)
 
 
-def _log_access(record: UsageRecord) -> None:
+def _log_access(records: list[UsageRecord]) -> None:
     if logs.batches():
-        logs.take_access_line(access_text(record))
+        lines: list[str] = []
+        _each(lambda record: lines.append(access_text(record)), records)
+        logs.take_access_lines(lines)
     else:
         access = structlog.get_logger("lowproxy.access")
-        access.info("request.done", **access_facts(record))
+        _each(
+            lambda record: access.info("request.done", **access_facts(record)), records
+        )
 
 
 def _budget(budgets: CarbonBudgets, exchange: Exchange) -> None:

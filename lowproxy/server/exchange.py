@@ -4,8 +4,6 @@ import secrets
 import time
 from typing import Any
 
-import attrs
-
 from lowproxy.core.access import ApiKey
 from lowproxy.core.eco import EcoImpact, Reading
 from lowproxy.core.eco_outcomes import UPSTREAM_CACHE
@@ -19,6 +17,8 @@ from lowproxy.core.usage import Usage
 from lowproxy.errors import LowproxyError
 from lowproxy.telemetry import Span
 from lowproxy.transport.dispatch import Attempt
+
+_new = tuple.__new__
 
 
 class _Ids:
@@ -37,56 +37,95 @@ class _Ids:
 _ids = _Ids()
 
 
-@attrs.define
 class Exchange:
-    """What is known of the request so far. Only its own handler writes here."""
+    """What is known of the request so far. Only its own handler writes here.
 
-    generation_id: str
-    created_at: float
-    began: float  # on the monotonic clock, as first_byte and now
-    is_post: bool
-    completed_at: float = 0.0
-    ended: float = 0.0
-    endpoint: str = "unknown"
-    key: ApiKey | None = None
-    requested_model: str | None = None
-    streamed: bool = False
-    decision: RouteDecision | None = None
-    attempts: list[Attempt] = attrs.field(factory=list)
-    candidate: Candidate | None = None
-    http_status: int = 0
-    outcome: str = "ok"
-    error: str | None = None
-    first_byte: float | None = None
-    usage: Usage | None = None
-    weighed: Usage | None = None  # the usage that `impact` was made from
-    impact: EcoImpact | None = None
-    reading: Reading | None = None  # what the upstream says that the answer took
-    wasted: tuple[float, float] | None = None  # Wh and grams of attempts that failed
-    eco: str | None = None  # "full" or "short", where the request says
-    trace: bool = False  # the answer is to tell how it was routed
-    pinned: bool = (
-        False  # by the request or by the key: the answer says how sure the place is
+    A plain class: one is made per request, and of a generated `__init__` with this many arguments the calling
+    alone costs as much as all that is set here.
+    """
+
+    __slots__ = (
+        "attempts",
+        "began",
+        "begun",
+        "candidate",
+        "completed_at",
+        "conversation",
+        "cost_nano",
+        "created_at",
+        "decision",
+        "deferred",
+        "eco",
+        "ended",
+        "endpoint",
+        "error",
+        "first_byte",
+        "generation_id",
+        "http_status",
+        "impact",
+        "is_post",
+        "key",
+        "notes",
+        "outcome",
+        "pinned",
+        "rates",
+        "reading",
+        "requested_model",
+        "reservation",
+        "span",
+        "streamed",
+        "trace",
+        "unreadable_events",
+        "usage",
+        "wasted",
+        "weighed",
     )
-    conversation: bytes | None = None  # what `core.affinity` knows it by
-    notes: tuple[str, ...] = ()  # what an impact has to say of the request
-    unreadable_events: int = 0
-    cost_nano: int | None = None  # in the billing currency; None: unknown
-    reservation: Reservation | None = None  # of a key with limits, until it is settled
-    rates: Rates | None = None  # of a key with limits: what is left of them
-    span: Span | None = None  # its place in a trace, where traces are made
-    begun: bool = False  # a head has left, though nothing of the answer behind it
-    deferred: bool = False  # the books are written later, by the aftermath
+
+    def __init__(self, is_post: bool) -> None:
+        self.generation_id = _ids.next()
+        self.created_at = time.time()
+        self.began = time.monotonic()  # the same clock as of first_byte and ended
+        self.is_post = is_post
+        self.completed_at = self.ended = 0.0
+        self.endpoint = "unknown"
+        self.outcome = "ok"
+        self.http_status = self.unreadable_events = 0
+        self.attempts: list[Attempt] = []
+        self.notes: tuple[str, ...] = ()  # what an impact has to say of the request
+        self.key: ApiKey | None = None
+        self.requested_model: str | None = None
+        self.decision: RouteDecision | None = None
+        self.candidate: Candidate | None = None
+        self.error: str | None = None
+        self.first_byte: float | None = None
+        self.usage: Usage | None = None
+        self.weighed: Usage | None = None  # the usage that `impact` was made from
+        self.impact: EcoImpact | None = None
+        # What the upstream says that the answer took.
+        self.reading: Reading | None = None
+        # Wh and grams of attempts that failed.
+        self.wasted: tuple[float, float] | None = None
+        self.eco: str | None = None  # "full" or "short", where the request says
+        self.conversation: bytes | None = None  # what `core.affinity` knows it by
+        self.cost_nano: int | None = None  # in the billing currency; None: unknown
+        # Of a key with limits, until it is settled; and what is left of them.
+        self.reservation: Reservation | None = None
+        self.rates: Rates | None = None
+        self.span: Span | None = None  # its place in a trace, where traces are made
+        self.streamed = False
+        self.trace = False  # the answer is to tell how it was routed
+        # By the request or by the key: the answer says how sure the place is.
+        self.pinned = False
+        self.begun = False  # a head has left, though nothing of the answer behind it
+        self.deferred = False  # the books are written later, by the aftermath
+
+    def __repr__(self) -> str:
+        return f"Exchange({self.generation_id})"
 
     @classmethod
     def begin(cls, method: str) -> "Exchange":
         """Opens the notebook."""
-        return cls(
-            generation_id=_ids.next(),
-            created_at=time.time(),
-            began=time.monotonic(),
-            is_post=method == "POST",
-        )
+        return cls(method == "POST")
 
     def answer_fields(self) -> list[tuple[str, str]]:
         """Our own header fields for an answer given now."""
@@ -152,35 +191,48 @@ class Exchange:
 
     def record(self) -> UsageRecord:
         """The row for the books."""
-        candidate = self.candidate
-        latency = self.first_byte - self.began if self.first_byte is not None else None
-        return UsageRecord(
-            generation_id=self.generation_id,
-            created_at=self.created_at,
-            completed_at=self.completed_at,
-            endpoint=self.endpoint,
-            http_status=self.http_status,
-            status=self.outcome,
-            error=self.error,
-            key_id=self.key.name if self.key else None,
-            requested_model=self.requested_model,
-            resolved_model=candidate.model.id if candidate else None,
-            provider=candidate.endpoint.provider.id if candidate else None,
-            region=candidate.endpoint.region if candidate else None,
-            streamed=self.streamed,
-            latency_ms=latency * 1000 if latency is not None else None,
-            duration_ms=(self.ended - self.began) * 1000,
-            usage=self.usage,
-            impact=self.impact,
-            attempts=tuple([(a.candidate, a.outcome) for a in self.attempts]),
-            unreadable_events=self.unreadable_events,
-            wasted=self.wasted,
-            cost_nano=self.cost_nano,
-            currency=_currency(candidate) if self.cost_nano is not None else None,
-            trace=None if self.decision is None else self.routing_trace,
+        began, first_byte = self.began, self.first_byte
+        candidate, cost_nano, attempts = self.candidate, self.cost_nano, self.attempts
+        model = provider = region = currency = None
+        if candidate is not None:
+            endpoint = candidate.endpoint
+            model = candidate.model.id
+            provider, region = endpoint.provider.id, endpoint.region
+            if cost_nano is not None:
+                prices = candidate.model.prices
+                currency = None if prices is None else prices.currency
+        tried: tuple[tuple[str, str], ...] = ()
+        if len(attempts) == 1:
+            one = attempts[0]
+            tried = ((one.candidate, one.outcome),)
+        elif attempts:
+            tried = tuple([(each.candidate, each.outcome) for each in attempts])
+        # Not by UsageRecord's own __new__, which is a function more, of all these arguments.
+        return _new(
+            UsageRecord,
+            (
+                self.generation_id,
+                self.created_at,
+                self.completed_at,
+                self.requested_model,
+                None if self.key is None else self.key.name,
+                self.http_status,
+                self.endpoint,
+                provider,
+                model,
+                region,
+                self.streamed,
+                self.outcome,
+                self.error,
+                currency,
+                None if first_byte is None else (first_byte - began) * 1000,
+                (self.ended - began) * 1000,
+                self.usage,
+                self.impact,
+                tried,
+                self.unreadable_events,
+                self.wasted,
+                cost_nano,
+                None if self.decision is None else self.routing_trace,
+            ),
         )
-
-
-def _currency(candidate: Candidate | None) -> str | None:
-    prices = candidate.model.prices if candidate is not None else None
-    return None if prices is None else prices.currency

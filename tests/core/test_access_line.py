@@ -2,7 +2,6 @@
 
 import json
 
-import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +27,7 @@ RECORD = UsageRecord(
     resolved_model=None,
     provider=None,
     region=None,
+    currency=None,
     streamed=False,
     latency_ms=None,
     duration_ms=12.345,
@@ -51,8 +51,7 @@ def records(draw):
         if draw(st.booleans()):
             impact = measured(Reading("greenpt", 0.01, "unstated"), impact, None)
     provider = draw(st.none() | st.just("acme"))
-    return attrs.evolve(
-        RECORD,
+    return RECORD._replace(
         usage=usage,
         impact=impact,
         error=draw(st.none() | st.just("upstream_cut")),

@@ -5,7 +5,6 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-import attrs
 import pytest
 
 from lowproxy.server.snapshot import (
@@ -124,7 +123,7 @@ def test_what_is_saved_is_of_the_answer_that_was_given():
         ],
         "default": {"candidate": "cheap", "carbon_g": 40.0, "energy_wh": 25.0},
     }
-    record = attrs.evolve(RECORD, impact=impact, trace=lambda: told)
+    record = RECORD._replace(impact=impact, trace=lambda: told)
     assert saved_by(record, told) == 1.5
     assert saved_wh_by(record, told) == 2.0
     summed = {"g": 1.5, "took_g": 0.5, "wh": 2.0, "requests": 1}
@@ -149,7 +148,7 @@ def test_what_is_saved_is_of_the_answer_that_was_given():
 def test_what_is_not_known_is_not_saved(told):
     """Without a decision or with unknown grams nothing is said."""
     impact: Any = SimpleNamespace(carbon_g=0.5, energy_wh=8.0)
-    record = attrs.evolve(RECORD, impact=impact, trace=lambda: told)
+    record = RECORD._replace(impact=impact, trace=lambda: told)
     assert saved_by(record, told) is None
     assert saved([record]) is None
 

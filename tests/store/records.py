@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import attrs
-
 from lowproxy.core.eco import EcoImpact, ModelFacts
 from lowproxy.core.eco_methods import DEFAULT
 from lowproxy.core.record import UsageRecord
@@ -44,4 +42,4 @@ def record(number: int = 1, **changes: Any) -> UsageRecord:
         cost_nano=12_345,
         currency="EUR",
     )
-    return attrs.evolve(made, **changes)
+    return made._replace(**changes)
