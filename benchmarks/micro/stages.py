@@ -21,12 +21,12 @@ from lowproxy.core.chat import ChatRequest
 from lowproxy.core.http1 import Head, body_of
 from lowproxy.core.limits import Limits
 from lowproxy.core.parsing import loads
-from lowproxy.core.rate_fields import rate_fields
+from lowproxy.core.rate_fields import rate_lines
 from lowproxy.core.routing import decide
 from lowproxy.core.tail import TailRewriter
 from lowproxy.core.usage import Usage
 from lowproxy.providers import DIALECTS
-from lowproxy.server.admission import admit_here, balance_field, settle
+from lowproxy.server.admission import admit_here, cost_fields, settle
 from lowproxy.server.books import write_all, write_down
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
@@ -117,12 +117,12 @@ def stages(parts: Parts) -> list[Stage]:
     limiter = MemoryLimiter()
     parts.limiter = limiter
 
-    def limits() -> list[tuple[str, str]]:
+    def limits() -> str:
         """All that a key with limits costs a request beside one without."""
         admit_here(parts, limiter, limited, small, decision)
         held = limited.reservation
         assert held is not None and held.balance_nano is not None, "it has a budget"
-        told = [*rate_fields(held.rates), balance_field(held.balance_nano - 27_000)]
+        told = rate_lines(held.rates) + cost_fields(limited)
         settle(parts, limited, held)
         return told
 

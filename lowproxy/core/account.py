@@ -9,6 +9,7 @@ import datetime
 from math import ceil
 
 from lowproxy.core.limits import (
+    MINUTE_S,
     Actual,
     Estimate,
     Limits,
@@ -19,7 +20,7 @@ from lowproxy.core.limits import (
     Took,
     reservation,
 )
-from lowproxy.core.meters import MINUTE_S, Bucket, Window
+from lowproxy.core.meters import Bucket, Window
 
 DAY_S = 86_400
 # Requests under way end in seconds, not in minutes: when to ask again where only they are in the way.

@@ -11,10 +11,19 @@ import attrs
 
 # More than anybody has to spend, or can count to.
 ENDLESS = 1 << 100
+MINUTE_S = 60.0
 
 
 def _most(limit: int | None) -> int:
     return ENDLESS if limit is None else limit
+
+
+def _ms_per(rate: float) -> float:
+    return MINUTE_S * 1000 / rate if rate else 0.0
+
+
+def _told(what: str, limit: int | None) -> str:
+    return f"x-ratelimit-limit-{what}: {limit}\r\nx-ratelimit-remaining-{what}: "
 
 
 def _derived(rule: Callable[[Any], Any]) -> Any:
@@ -46,13 +55,18 @@ class Limits:
     most_daily: int = _derived(lambda self: _most(self.daily_nano))
     most_monthly: int = _derived(lambda self: _most(self.monthly_nano))
     most_carbon: int = _derived(lambda self: _most(self.daily_carbon_ug))
-    # As answers tell them.
-    told_requests: tuple[str, str] = _derived(
-        lambda self: ("x-ratelimit-limit-requests", str(self.requests_per_minute))
+    # The rates as floats, 0 for no limit: what buckets are reckoned in.
+    most_requests: float = _derived(lambda self: float(self.requests_per_minute or 0))
+    most_tokens: float = _derived(lambda self: float(self.tokens_per_minute or 0))
+    requests_per_s: float = _derived(lambda self: self.most_requests / MINUTE_S)
+    tokens_per_s: float = _derived(lambda self: self.most_tokens / MINUTE_S)
+    ms_per_request: float = _derived(lambda self: _ms_per(self.most_requests))
+    ms_per_token: float = _derived(lambda self: _ms_per(self.most_tokens))
+    # The lines of an answer's head up to what is left of them.
+    told_requests: str = _derived(
+        lambda self: _told("requests", self.requests_per_minute)
     )
-    told_tokens: tuple[str, str] = _derived(
-        lambda self: ("x-ratelimit-limit-tokens", str(self.tokens_per_minute))
-    )
+    told_tokens: str = _derived(lambda self: _told("tokens", self.tokens_per_minute))
 
 
 class Estimate(NamedTuple):

@@ -2,7 +2,7 @@
 
 from math import inf
 
-MINUTE_S = 60.0
+from lowproxy.core.limits import MINUTE_S
 
 
 class Bucket:

@@ -1,7 +1,6 @@
 """`x-ratelimit-*`: what is left of a key's rates, under OpenAI's names and in its way of writing."""
 
 from lowproxy.core.limits import Rates
-from lowproxy.core.meters import MINUTE_S
 
 # Rounds up: nobody is told to come back too early.
 _UP = 0.999
@@ -9,33 +8,23 @@ _UP = 0.999
 _MS = tuple(f"{ms}ms" for ms in range(1001))
 
 
-def rate_fields(rates: Rates) -> tuple[tuple[str, str], ...]:
-    """`x-ratelimit-*` of the limits that the key has."""
+def rate_lines(rates: Rates) -> str:
+    """`x-ratelimit-*` of the limits that the key has, as the lines of a head."""
     limits, left, tokens_left = rates
-    most, most_tokens = limits.requests_per_minute, limits.tokens_per_minute
-    fields: tuple[tuple[str, str], ...] = ()
-    if most is not None:
-        away_s = (most - left) * MINUTE_S / most
-        fields = (
-            limits.told_requests,
-            ("x-ratelimit-remaining-requests", f"{int(left)}" if left > 0 else "0"),
-            (
-                "x-ratelimit-reset-requests",
-                _MS[int(away_s * 1000 + _UP)] if away_s < 1 else _span(away_s),
-            ),
+    text = ""
+    if limits.requests_per_minute is not None:
+        away_ms = (limits.most_requests - left) * limits.ms_per_request
+        reset = _MS[int(away_ms + _UP)] if away_ms < 1000 else _span(away_ms / 1000)
+        here = int(left) if left > 0 else 0
+        text = (
+            f"{limits.told_requests}{here}\r\nx-ratelimit-reset-requests: {reset}\r\n"
         )
-    if most_tokens is not None:
-        away_s = (most_tokens - tokens_left) * MINUTE_S / most_tokens
-        here = f"{int(tokens_left)}" if tokens_left > 0 else "0"
-        fields += (
-            limits.told_tokens,
-            ("x-ratelimit-remaining-tokens", here),
-            (
-                "x-ratelimit-reset-tokens",
-                _MS[int(away_s * 1000 + _UP)] if away_s < 1 else _span(away_s),
-            ),
-        )
-    return fields
+    if limits.tokens_per_minute is not None:
+        away_ms = (limits.most_tokens - tokens_left) * limits.ms_per_token
+        reset = _MS[int(away_ms + _UP)] if away_ms < 1000 else _span(away_ms / 1000)
+        here = int(tokens_left) if tokens_left > 0 else 0
+        text += f"{limits.told_tokens}{here}\r\nx-ratelimit-reset-tokens: {reset}\r\n"
+    return text
 
 
 def _span(seconds: float) -> str:

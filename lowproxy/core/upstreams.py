@@ -9,6 +9,7 @@ import attrs
 from lowproxy.core.cost import NANO, Prices
 from lowproxy.core.eco import ModelFacts
 from lowproxy.core.expected import ANSWER_TOKENS, Grams, Line, TokenPrices, line
+from lowproxy.core.headers import lines
 from lowproxy.core.policy import Policy
 from lowproxy.core.secret import Secret
 
@@ -43,6 +44,14 @@ class Endpoint:
     zone: str | None = None  # grid zone, such as "FR"; None: the region's blend
     provenance: str = "declared"  # how sure the region is: contractual | declared | inferred | unknown
     chat_path: str = "/chat/completions"  # {model}: the upstream's name of the model
+    # The lines in the head of each answer from here.
+    told: str = attrs.field(init=False, repr=False, eq=False)
+
+    @told.default
+    def _told(self) -> str:
+        here = (self.provider.id, self.region)
+        names = ("X-LowRouter-Provider", "X-LowRouter-Region")
+        return lines(zip(names, here, strict=True))
 
 
 @attrs.frozen

@@ -91,20 +91,15 @@ def settle(parts: Parts, exchange: Exchange, reservation: Reservation) -> None:
     parts.limiter.settle(reservation, actual)
 
 
-def cost_fields(exchange: Exchange) -> list[tuple[str, str]]:
-    """What the answer cost, and what is left of the key's budget then; of a unary answer."""
+def cost_fields(exchange: Exchange) -> str:
+    """What the answer cost, and what is left of the key's budget then: lines in the head of a unary answer."""
     cost_nano, held = exchange.cost_nano, exchange.reservation
     if cost_nano is None:
-        return []
-    fields = [("X-LowRouter-Cost", money(cost_nano))]
+        return ""
+    text = f"X-LowRouter-Cost: {money(cost_nano)}\r\n"
     if held is not None and held.balance_nano is not None:
-        fields.append(balance_field(held.balance_nano - cost_nano))
-    return fields
-
-
-def balance_field(left_nano: int) -> tuple[str, str]:
-    """What is left of the key's budget."""
-    return "X-Credit-Balance", money(left_nano)
+        text += f"X-Credit-Balance: {money(held.balance_nano - cost_nano)}\r\n"
+    return text
 
 
 def _unseen(exchange: Exchange, reservation: Reservation) -> Actual | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from lowproxy.core.headers import bearer
+from lowproxy.core.headers import bearer, lines
 from lowproxy.core.parsing import dumps
 from lowproxy.errors import LowproxyError, OverloadedError, UpstreamRefusedError
 from lowproxy.server import books, endpoints
@@ -81,7 +81,7 @@ def _answer(request: Request, exchange: Exchange, failure: LowproxyError) -> Rep
         # Another head would be taken for a part of the body: better an end that is seen to be one.
         return Reply(status, keep_alive=False)
     exchange.http_status = status
-    fields = [*exchange.answer_fields(), *failure.headers().items()]
+    fields = exchange.answer_fields() + lines(failure.headers().items())
     # A body that was not read to its end would be taken for the next request.
     return send(
         request,

@@ -8,7 +8,7 @@ from lowproxy.core.access import ApiKey
 from lowproxy.core.eco import EcoImpact, Reading
 from lowproxy.core.eco_outcomes import UPSTREAM_CACHE
 from lowproxy.core.limits import Rates, Reservation
-from lowproxy.core.rate_fields import rate_fields
+from lowproxy.core.rate_fields import rate_lines
 from lowproxy.core.record import UsageRecord
 from lowproxy.core.routing import RouteDecision
 from lowproxy.core.routing_trace import trace
@@ -127,17 +127,16 @@ class Exchange:
         """Opens the notebook."""
         return cls(method == "POST")
 
-    def answer_fields(self) -> list[tuple[str, str]]:
-        """Our own header fields for an answer given now."""
-        fields = (
-            [("X-LowRouter-Generation-ID", self.generation_id)] if self.is_post else []
-        )
+    def answer_fields(self) -> str:
+        """Our own header fields for an answer given now, as the lines of its head."""
+        text = ""
+        if self.is_post:
+            text = f"X-LowRouter-Generation-ID: {self.generation_id}\r\n"
         if self.candidate is not None:
-            fields.append(("X-LowRouter-Provider", self.candidate.endpoint.provider.id))
-            fields.append(("X-LowRouter-Region", self.candidate.endpoint.region))
+            text += self.candidate.endpoint.told
         if self.rates is not None:
-            fields += rate_fields(self.rates)
-        return fields
+            text += rate_lines(self.rates)
+        return text
 
     def decided(self, decision: RouteDecision) -> None:
         """A route was chosen."""

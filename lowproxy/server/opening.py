@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.eco_measured import told_above, told_in
-from lowproxy.core.headers import DOWN, UP, forwarded
+from lowproxy.core.headers import DOWN, UP, forwarded, lines
 from lowproxy.core.parsing import dumps
 from lowproxy.core.routing import RouteDecision
 from lowproxy.core.usage import Usage
@@ -21,17 +21,11 @@ Opened = Whole | Stream
 _COMMENT = b": keep-alive\n\n"
 
 
-def stream_fields(
-    exchange: Exchange, fields: Mapping[str, str]
-) -> list[tuple[str, str]]:
-    """The header fields of a stream; `fields` are the upstream's."""
-    return [
-        ("Content-Type", fields.get("content-type", "text/event-stream")),
-        ("Cache-Control", "no-cache"),
-        ("X-Accel-Buffering", "no"),
-        *exchange.answer_fields(),
-        *forwarded(fields, DOWN),
-    ]
+def stream_fields(exchange: Exchange, fields: Mapping[str, str]) -> str:
+    """The header fields of a stream, as the lines of its head; `fields` are the upstream's."""
+    kind = lines([("Content-Type", fields.get("content-type", "text/event-stream"))])
+    ours = f"Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n{exchange.answer_fields()}"
+    return kind + ours + lines(forwarded(fields, DOWN))
 
 
 async def open_answer(

@@ -2,8 +2,14 @@
 
 import pytest
 
+from lowproxy.core.headers import pairs
 from lowproxy.core.limits import Limits
-from lowproxy.core.rate_fields import rate_fields
+from lowproxy.core.rate_fields import rate_lines
+
+
+def told(rates):
+    """The fields by name."""
+    return pairs(rate_lines(rates))
 
 
 @pytest.mark.parametrize(
@@ -21,7 +27,7 @@ from lowproxy.core.rate_fields import rate_fields
 )
 def test_durations(seconds, text):
     """Their units, and never shorter than it is."""
-    fields = dict(rate_fields((Limits(60_000), 60_000 - seconds * 1000, 0.0)))
+    fields = dict(told((Limits(60_000), 60_000 - seconds * 1000, 0.0)))
     assert fields == {
         "x-ratelimit-limit-requests": "60000",
         "x-ratelimit-remaining-requests": str(int(max(0, 60_000 - seconds * 1000))),
@@ -31,8 +37,8 @@ def test_durations(seconds, text):
 
 def test_only_limits_that_the_key_has_are_told():
     """Nothing is said of what is not limited."""
-    assert rate_fields((Limits(), 0, 0)) == ()
-    fields = dict(rate_fields((Limits(None, 1000), 0, 400)))
+    assert rate_lines((Limits(), 0, 0)) == ""
+    fields = dict(told((Limits(None, 1000), 0, 400)))
     assert fields == {
         "x-ratelimit-limit-tokens": "1000",
         "x-ratelimit-remaining-tokens": "400",

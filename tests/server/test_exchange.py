@@ -23,11 +23,10 @@ def test_ids_are_unguessable_and_never_repeat():
 
 def test_the_id_is_for_posts():
     """Other methods have nothing to look up later."""
-    assert Exchange.begin("GET").answer_fields() == []
+    assert Exchange.begin("GET").answer_fields() == ""
     exchange = Exchange.begin("POST")
-    assert exchange.answer_fields() == [
-        ("X-LowRouter-Generation-ID", exchange.generation_id)
-    ]
+    text = f"X-LowRouter-Generation-ID: {exchange.generation_id}\r\n"
+    assert exchange.answer_fields() == text
 
 
 def test_whose_fault_a_failure_is():
