@@ -38,7 +38,8 @@ def test_a_short_body_and_one_without_pictures_stay_the_same_object():
         body(image("data:,x")),
         body({"type": "text", "text": "word " * LONG}),
     ):
-        assert without_pictures(text) is text
+        assert without_pictures(text) == (text, 0)
+        assert without_pictures(text)[0] is text
 
 
 @given(
@@ -62,12 +63,16 @@ def test_a_short_body_and_one_without_pictures_stay_the_same_object():
 def test_only_whole_long_data_urls_are_emptied(parts, shift):
     """Whatever stands around them, wherever they begin; text that holds one is text."""
     text = body({"type": "text", "text": "s" * shift}, *parts)
-    parsed = orjson.loads(without_pictures(text))
+    less, longest = without_pictures(text)
+    parsed = orjson.loads(less)
 
     if len(text) < LONG:
         assert parsed == orjson.loads(text)
     else:
         assert parsed == emptied(orjson.loads(text))
+    gone = len(text) - len(less)
+    assert longest == gone or 0 < longest < gone
+    assert longest in (0, len(URL), 3 * STRIDE)
 
 
 def test_a_request_with_a_picture_is_read_and_passed_on_whole():

@@ -208,6 +208,65 @@ def test_the_short_cut_is_right_or_says_that_it_cannot_tell(obj):
         assert span == (member.value_start, member.value_end)
 
 
+@given(
+    objects(values=strings(TEXT | TRAPS).map(lambda pair: pair[1]), min_size=1),
+    strings(st.text(alphabet='a"\\lé', max_size=3)),
+    st.integers(5000, 9000),
+    st.integers(0, 6),
+)
+def test_a_long_string_is_left_out_of_the_search(obj, unit, times, at):
+    """Where one string is known to be long, the span is the same one, or none is given."""
+    text, raw = unit
+    raw = b'"' + raw[1:-1] * times + b'"'
+    at = min(at, len(obj.members))
+    members = [*obj.members[:at], ("x", b'"x":', raw), *obj.members[at:]]
+    obj = attrs.evolve(
+        obj, members=members, gaps=[*obj.gaps, b""], tails=[*obj.tails, b" "]
+    )
+    if "model" not in [key for key, _, _ in members]:
+        return
+    longest = len((text * times).encode())
+
+    span = splice.string_value_span(obj.text, b"model", longest)
+
+    rows = [m for m in splice.members(obj.text) if m.key == "model"]
+    if span is not None:
+        [member] = rows
+        assert span == (member.value_start, member.value_end)
+
+
+@pytest.mark.parametrize("where", ["before", "after", "both"])
+def test_a_member_beside_a_long_string_is_found_without_it(where):
+    """On either side, the escapes and names within the string notwithstanding; twice is not once."""
+    long = '"model" \u006d ' * 2000
+    data = {"model": "a"} if where != "after" else {}
+    text = json.dumps({**data, "messages": [{"model": "b", "content": long}]}).encode()
+    text = text.replace(b'"model": "b", ', b"")
+    if where != "before":
+        text = text[:-1] + b', "model": "a"}'
+
+    span = splice.string_value_span(text, b"model", len(long))
+
+    start = text.index(b'"a"') if where == "before" else text.rindex(b'"a"')
+    assert span == (None if where == "both" else (start, start + 3))
+
+
+@given(objects(), st.sampled_from(["m", 'a"b', "é", "\\", "\ud800"]), st.integers(0, 6))
+def test_renamed_does_as_replace_string(obj, old, at):
+    """The shorter way gives the same bytes, whichever of repeated members the parser took."""
+    at = min(at, len(obj.members))
+    member = ("model", b'"model":', splice.quoted(old))
+    members = [*obj.members[:at], member, *obj.members[at:]]
+    obj = attrs.evolve(
+        obj, members=members, gaps=[*obj.gaps, b""], tails=[*obj.tails, b" "]
+    )
+    said = parsed(obj.text)["model"]
+
+    if isinstance(said, str):
+        result = splice.renamed(obj.text, "model", said, "new")
+        assert result == splice.replace_string(obj.text, "model", b'"new"')
+
+
 # --- by example --------------------------------------------------------------------------------
 
 
