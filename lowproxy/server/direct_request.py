@@ -163,6 +163,8 @@ class DirectStream:
         transport = self._transport
         if transport is None or transport.is_closing():
             return  # the caller has gone; its handler is about to be told
+        if not data:
+            return  # an empty chunk would be the end of the body
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         if not self.started:

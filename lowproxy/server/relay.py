@@ -48,11 +48,11 @@ class Relay:
         """One read of the upstream; at most one write to the caller."""
         tail = self._tail
         out = tail.feed(data)
-        if tail.template is not None and self._hold is None and self._begun:
-            # On the short way nothing is held back and nothing has failed.
-            self._caller.write(out)
-            return
         if out:
+            if tail.template is not None and self._hold is None and self._begun:
+                # On the short way nothing is held back and nothing has failed.
+                self._caller.write(out)
+                return
             self._send(out)
         if tail.error is not None:
             raise _Over

@@ -392,6 +392,32 @@ async def within_an_event(seen, wire):
     await wire.end()
 
 
+async def test_a_chunk_in_two_reads_among_chunks_alike(serve, upstream):
+    """The half of an event that came ends nothing, also where chunks pass by their likeness."""
+    events = [
+        sse(openai_chunk(delta={"content": f"word {n} "}), done=False) for n in range(6)
+    ]
+    gates = asyncio.Event(), asyncio.Event()
+    half, rest = events[0][:40], events[0][40:]
+    upstream.script = [
+        Answer.stream(*events, gates[0], half, gates[1], rest, FINISH, DONE)
+    ]
+    gateway = await serve(upstream)
+    async with gateway.caller() as caller:
+        reply = await caller.post(CHAT, asking(stream=True))
+        for event in events:
+            assert (
+                chunk_of(await reply.event())["choices"]
+                == json.loads(event[6:])["choices"]
+            )
+        for gate in gates:
+            gate.set()
+            await settled(lambda: 0)
+        last = chunk_of(await reply.event())
+        assert last["choices"] == json.loads(events[0][6:])["choices"]
+        assert (await reply.rest()).endswith(DONE)
+
+
 async def too_short(seen, wire):
     """Fewer bytes than Content-Length said."""
     await wire.head(length=100_000)
