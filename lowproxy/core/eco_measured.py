@@ -148,6 +148,13 @@ def told_above(fields: Mapping[str, str]) -> Reading | None:
     Of the caches: developers.cloudflare.com/ai-gateway/features/caching,
     docs.helicone.ai/features/advanced-usage/caching, and Portkey's (HIT, SEMANTIC HIT).
     """
+    if not (
+        "x-energy-joules" in fields
+        or "cf-aig-cache-status" in fields
+        or "helicone-cache" in fields
+        or "x-portkey-cache-status" in fields
+    ):
+        return None
     get = fields.get
     said = (
         get("cf-aig-cache-status")

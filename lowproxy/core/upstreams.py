@@ -106,6 +106,8 @@ class Candidate:
     lines: dict[float, Line] = attrs.field(
         init=False, repr=False, eq=False, factory=dict
     )
+    # The members of the `lowrouter` object that name it; the second form says how sure its place is.
+    named: tuple[str, str] = attrs.field(init=False, eq=False, repr=False)
     # What a dialect has made for it, by credential: never shown, for it holds that.
     dressed: dict[Any, Any] = attrs.field(
         init=False, repr=False, eq=False, factory=dict
@@ -140,6 +142,12 @@ class Candidate:
     @region.default
     def _region(self) -> str:
         return self.endpoint.region
+
+    @named.default
+    def _named(self) -> tuple[str, str]:
+        place = self.endpoint
+        text = f'"provider":"{place.provider.id}","region":"{place.region}"'
+        return text, f'{text},"region_provenance":"{place.provenance}"'
 
     @prices.default
     def _prices(self) -> TokenPrices | None:

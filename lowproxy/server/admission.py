@@ -93,11 +93,12 @@ def settle(parts: Parts, exchange: Exchange, reservation: Reservation) -> None:
 
 def cost_fields(exchange: Exchange) -> str:
     """What the answer cost, and what is left of the key's budget then: lines in the head of a unary answer."""
-    cost_nano, held = exchange.cost_nano, exchange.reservation
-    if cost_nano is None:
+    cost = exchange.cost
+    if cost is None:
         return ""
-    text = f"X-LowRouter-Cost: {money(cost_nano)}\r\n"
-    if held is not None and held.balance_nano is not None:
+    text = f"X-LowRouter-Cost: {cost}\r\n"
+    held, cost_nano = exchange.reservation, exchange.cost_nano
+    if held is not None and held.balance_nano is not None and cost_nano is not None:
         text += f"X-Credit-Balance: {money(held.balance_nano - cost_nano)}\r\n"
     return text
 

@@ -56,6 +56,7 @@ def _weigh(parts: Parts, exchange: Exchange) -> None:
             )
             prices = candidate.model.prices
             exchange.cost_nano = None if prices is None else prices.cost_nano(usage)
+            exchange.cost = None
     if len(exchange.attempts) > 1 or exchange.outcome != "ok":
         exchange.wasted = _wasted(parts, exchange)
     if parts.carbon is not None:

@@ -51,6 +51,7 @@ class Exchange:
         "candidate",
         "completed_at",
         "conversation",
+        "cost",
         "cost_nano",
         "created_at",
         "decision",
@@ -108,6 +109,7 @@ class Exchange:
         self.eco: str | None = None  # "full" or "short", where the request says
         self.conversation: bytes | None = None  # what `core.affinity` knows it by
         self.cost_nano: int | None = None  # in the billing currency; None: unknown
+        self.cost: str | None = None  # the same as text, once an answer has told it
         # Of a key with limits, until it is settled; and what is left of them.
         self.reservation: Reservation | None = None
         self.rates: Rates | None = None

@@ -5,7 +5,7 @@ from functools import partial
 
 from lowproxy.core import splice
 from lowproxy.core.chat import ChatRequest
-from lowproxy.core.cost import NANO
+from lowproxy.core.cost import money
 from lowproxy.core.eco_accuracy import MEDIA
 from lowproxy.core.eco_block import eco_text
 from lowproxy.core.eco_measured import told_above, told_in
@@ -45,18 +45,20 @@ async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -
         body, headers.get("X-LowRouter-Region"), headers.get("X-LowRouter-Eco")
     )
     del body
-    exchange.requested_model, exchange.streamed = chat.model, chat.stream
+    exchange.requested_model = chat.model
+    exchange.streamed = chat.stream
     exchange.eco = chat.preferences.eco
     if chat.has_media:
         exchange.notes = (MEDIA,)
-    assert exchange.key is not None, "the door lets nobody in without a key"
+    key = exchange.key
+    assert key is not None, "the door lets nobody in without a key"
     if header := headers.get(TRACE):
         exchange.trace = wants_trace(header)
     carbon_price = 0.0
     if parts.carbon is not None:
-        carbon_price = parts.carbon.admit(exchange.key, exchange.began)
+        carbon_price = parts.carbon.admit(key, exchange.began)
     decision = choose(parts, exchange, chat, carbon_price)
-    if exchange.key.limits is not None:
+    if key.limits is not None:
         limiter = parts.limiter
         if isinstance(limiter, MemoryLimiter):
             decision = admit_here(parts, limiter, exchange, chat, decision)
@@ -68,7 +70,7 @@ async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -
         tokens = _tokens(chat.prompt_bytes)
         where, now = opened.candidate.id, time.monotonic()
         parts.affinity.keep(exchange.conversation, where, tokens, now)
-    if reading := told_above(opened.answer.fields):
+    if (reading := told_above(opened.answer.fields)) is not None:
         exchange.heard(reading)
     if isinstance(opened, Whole):
         return _whole(parts, request, opened, chat, exchange)
@@ -91,31 +93,30 @@ def annotation(
     parts: Parts, exchange: Exchange, candidate: Candidate, usage: Usage | None
 ) -> bytes:
     """The JSON of the `lowrouter` object. Notes usage and impact in the exchange."""
-    endpoint = candidate.endpoint
-    text = (
-        f'{{"generation_id":"{exchange.generation_id}"'
-        f',"provider":"{endpoint.provider.id}","region":"{endpoint.region}"'
-    )
-    if exchange.pinned:
-        text += f',"region_provenance":"{endpoint.provenance}"'
+    cost = eco = trace = ""
     exchange.usage = exchange.weighed = usage
     prices = candidate.model.prices
     if prices is not None and usage is not None:
-        cost_nano = exchange.cost_nano = prices.cost_nano(usage)
-        text += f',"cost":{cost_nano / NANO},"currency":"{prices.currency}"'
-    exchange.impact = parts.scales.weigh(
+        exchange.cost_nano = cost_nano = prices.cost_nano(usage)
+        # A number as JSON has it, too; the header field and the access line say the same.
+        exchange.cost = told = money(cost_nano)
+        cost = f',"cost":{told},"currency":"{prices.currency}"'
+    exchange.impact = impact = parts.scales.weigh(
         candidate, usage, exchange.notes, exchange.reading
     )
-    if exchange.impact is not None:
+    if impact is not None:
         is_full = exchange.eco == "full" if exchange.eco else parts.config.eco.full
-        eco = eco_text(exchange.impact, is_full)
-        if is_full and exchange.impact.grid.live:
-            age_s = grid_age_s(exchange.impact.grid.at, exchange.created_at)
+        eco = eco_text(impact, is_full)
+        if is_full and impact.grid.live:
+            age_s = grid_age_s(impact.grid.at, exchange.created_at)
             eco = f'{eco[:-1]},"grid_age_s":{age_s}}}'
-        text += f',"eco":{eco}'
+        eco = f',"eco":{eco}'
     if exchange.trace:
-        text += f',"trace":{dumps(exchange.routing_trace()).decode()}'
-    return f"{text}}}".encode()
+        trace = f',"trace":{dumps(exchange.routing_trace()).decode()}'
+    return (
+        f'{{"generation_id":"{exchange.generation_id}"'
+        f",{candidate.named[exchange.pinned]}{cost}{eco}{trace}}}"
+    ).encode()
 
 
 async def read_body(request: Request, limit: int, watch: Watch) -> bytes:
@@ -172,8 +173,10 @@ def _whole(
 ) -> Reply:
     """A unary answer: the upstream's JSON, `model` set and `lowrouter` added."""
     candidate, parsed, body = whole.candidate, whole.parsed, whole.body
-    usage = Usage.read(parsed.get("usage")) or _counted(chat, parsed)
-    if reading := told_in(parsed):
+    usage = Usage.read(parsed.get("usage"))
+    if usage is None:
+        usage = _counted(chat, parsed)
+    if (reading := told_in(parsed)) is not None:
         exchange.heard(reading)
     value = annotation(parts, exchange, candidate, usage)
     if isinstance(parsed.get("model"), str):

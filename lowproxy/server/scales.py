@@ -1,6 +1,6 @@
 """Weighs answers: model sizes, grid readings and a method, brought together per candidate."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import attrs
@@ -57,6 +57,10 @@ class _Worked(NamedTuple):
     grid: CarbonIntensity
 
 
+# How a candidate's answers are weighed, None where it cannot be told; and the notes of all of them.
+_Way = tuple[Callable[[Usage, tuple[str, ...]], EcoImpact] | None, tuple[str, ...]]
+
+
 class Scales:
     """Coefficients per (model, endpoint), worked out once; a request costs a few multiplications."""
 
@@ -73,6 +77,8 @@ class Scales:
         self._grid = LatestGrid(grid)
         self._places: dict[str, _Place] = {}
         self._worked: dict[tuple[str, str], _Worked] = {}
+        # The same by candidate, for requests: one look-up, and what follows is a multiplication.
+        self._ways: dict[str, _Way] = {}
 
     def use(self, live: Mapping[str, CarbonIntensity]) -> None:
         """Takes these live readings by zone, and no other, from now on.
@@ -81,6 +87,7 @@ class Scales:
         """
         self._grid = attrs.evolve(self._grid, live=live)
         self._places = {}
+        self._ways = {}
         self._worked = {
             key: worked
             for key, worked in self._worked.items()
@@ -101,13 +108,24 @@ class Scales:
         """
         if usage is None:
             return None
-        coefficients = self._of(candidate.model, candidate.endpoint)
+        way = self._ways.get(candidate.id)
+        estimate, own = self._way_of(candidate) if way is None else way
         if usage.counted:
             notes = (*notes, _COUNTED)
-        if candidate.endpoint.provider.id == "demo":
-            notes = (*_DEMO_NOTES, *notes)
-        if reading is None:
-            return coefficients.impact(usage, notes) if coefficients else None
+        if own:
+            notes = own + notes
+        if reading is not None:
+            return self._measured(candidate, usage, notes, reading)
+        return None if estimate is None else estimate(usage, notes)
+
+    def _measured(
+        self,
+        candidate: Candidate,
+        usage: Usage,
+        notes: tuple[str, ...],
+        reading: Reading,
+    ) -> EcoImpact | None:
+        coefficients = self._of(candidate.model, candidate.endpoint)
         endpoint, there = candidate.endpoint, None
         if reading.zone is not None:
             there = self._grid.intensity(reading.zone, endpoint.region)
@@ -117,6 +135,13 @@ class Scales:
         blank = unsized(usage, self.reading(endpoint), pue, version, notes)
         impact = measured(reading, blank, there)
         return impact if impact.energy_wh else None
+
+    def _way_of(self, candidate: Candidate) -> _Way:
+        coefficients = self._of(candidate.model, candidate.endpoint)
+        estimate = None if coefficients is None else coefficients.impact
+        is_demo = candidate.endpoint.provider.id == "demo"
+        way = self._ways[candidate.id] = (estimate, _DEMO_NOTES if is_demo else ())
+        return way
 
     def typical(self, model: Model, endpoint: Endpoint) -> Expected:
         """What requests are expected to take there: what `catalogue.build_pool` asks.

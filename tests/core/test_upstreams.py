@@ -107,3 +107,10 @@ def test_a_pool_knows_its_places():
     assert pool.providers == ["acme", "z"]
     assert Pool({}).regions == []
     assert Pool({}).providers == []
+
+
+def test_what_an_answer_says_of_its_place():
+    """Members of an object; the second form says how sure the region is."""
+    plain, sure = candidate().named
+    assert plain == '"provider":"acme","region":"eu-west"'
+    assert sure == plain + ',"region_provenance":"declared"'

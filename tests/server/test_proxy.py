@@ -152,6 +152,7 @@ async def test_a_unary_answer(serve, upstream):
     assert (block["provider"], block["region"]) == ("p1", "eu-west")
     assert (block["cost"], block["currency"]) == (0.000012, "USD")
     assert told.headers["x-lowrouter-cost"] == "0.000012"
+    assert b'"cost":0.000012,' in told.body
     assert set(block["eco"]) == {
         "energy_wh",
         "carbon_g",
