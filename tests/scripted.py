@@ -28,6 +28,10 @@ class Scripted:
     status: int = 200
     fields: dict[str, str] = attrs.field(factory=lambda: JSON)
     closed: bool = False
+    down: str = ""
+
+    def whole(self):
+        """Never: what is read here comes read by read."""
 
     async def more(self):
         if not self.reads:

@@ -6,8 +6,10 @@ contradicts itself about its framing is refused, since a guess would mix two ans
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from lowproxy.core.headers import DOWN
 
 # Far more than any provider sends; a head that does not end must not make us buffer for ever.
 MAX_HEAD_BYTES = 64 * 1024
@@ -25,134 +27,160 @@ class Http1Error(ValueError):
 
 
 # A space before the colon is taken away (RFC 9112, section 5.1): the field counts all the same.
-_FIELD = re.compile(r"\r\n([^:\s]+)[ \t]*:[ \t]*([^\r\n]*)")
+_FIELD = re.compile(rb"\r\n([^:\s]+)[ \t]*:[ \t]*([^\r\n]*)")
 # More digits are no length, and a number of thousands of them Python does not read.
 _MAX_LENGTH_DIGITS = 18
 
+_FRAMING = frozenset(("content-length", "transfer-encoding"))
+# What we look at ourselves.
+_READ = {
+    name.encode(): name
+    for name in (
+        *_FRAMING,
+        "cf-aig-cache-status",
+        "connection",
+        "content-encoding",
+        "content-type",
+        "helicone-cache",
+        "retry-after",
+        "x-energy-joules",
+        "x-energy-method",
+        "x-portkey-cache-status",
+    )
+}
+# What the caller gets: the line that is sent is kept, under a key that is no field's name.
+_SENT = {name.encode(): f"{name}: " for name in DOWN}
+_SENT_KEYS = tuple(_SENT.values())
+
+_WANTED = {**_READ, **_SENT}
+_BLANKS = ("",) * len(DOWN)
+
+# Name or key, and value or line; () of a field that nobody wants.
+_Said = tuple[str, str] | tuple[()]
+
+
+class _Memo(dict[bytes, Any]):
+    """What lines were read as before: those of one upstream's answers are nearly all the same."""
+
+    MOST = 1024
+    MOST_BYTES = 256
+
+    def __init__(self, read: Callable[[bytes], Any]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, line: bytes) -> Any:
+        made = self._read(line)
+        if len(line) <= self.MOST_BYTES:
+            if len(self) >= self.MOST:
+                self.clear()
+            self[line] = made
+        return made
+
+
+class _OddLineError(Exception):
+    """A line that is not a name, a colon and a value: its head is read in another way."""
+
+
+def _say(line: bytes) -> _Said:
+    name, _, value = line.partition(b":")
+    if 13 in line or 10 in line or name[-1:].isspace():
+        raise _OddLineError
+    key = _WANTED.get(name.lower())
+    return _said(key, value.strip(b" \t")) if key is not None else ()
+
+
+def _said(key: str, value: bytes) -> _Said:
+    # As the servers write it again, to the byte.
+    text = value.decode("utf-8", "surrogateescape")
+    return (key, f"{key}{text}\r\n") if key in _SENT_KEYS else (key, text)
+
+
+def _start(line: bytes) -> tuple[int, bool]:
+    """The status, and whether the connection stays unless a field says otherwise."""
+    status = line[9:12]
+    if not (
+        line.startswith((b"HTTP/1.1 ", b"HTTP/1.0 "))
+        and len(status) == 3
+        and status.isdigit()
+    ):
+        raise Http1Error("the answer does not begin with an HTTP/1 status line")
+    return int(status), line[7:8] == b"1"
+
+
+_STARTS = _Memo(_start)
+_LINES = _Memo(_say)
+
 
 class Head:
-    """Status, fields, and how the body is framed: its length, CHUNKED or UNTIL_CLOSE."""
+    """Status, fields, and how the body is framed: its length, CHUNKED or UNTIL_CLOSE.
 
-    __slots__ = ("fields", "keep_alive", "length", "status")
+    `fields` are those that somebody here reads, by lower-case names; `down` those that the caller gets, as
+    lines. Of a field that is repeated the first counts.
+    """
+
+    __slots__ = ("down", "fields", "keep_alive", "length", "status")
 
     def __init__(self, raw: bytes) -> None:
         """`raw` is the head up to and with the CRLF of its last line. Raises Http1Error."""
-        line_end = raw.index(b"\r\n")
-        if not raw.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or not raw[9:12].isdigit():
-            raise Http1Error("the answer does not begin with an HTTP/1 status line")
-        self.status = int(raw[9:12])
-        text = raw[line_end:].decode("latin-1")
-        self.fields = Fields(text)
-        connection = (self.fields.get("connection") or "").lower()
-        self.keep_alive = "close" not in connection and (
-            raw[7:8] == b"1" or "keep-alive" in connection
-        )
-        self.length = self._framing()
-        if self.length == UNTIL_CLOSE:
-            self.keep_alive = False
-
-    def _framing(self) -> int:
-        if self.status < 200 or self.status in (204, 304):
-            return 0
-        coding = self.fields.get("transfer-encoding")
-        if coding is not None:
-            if (
-                coding.lower() != "chunked"
-                or self.fields.get("content-length") is not None
-            ):
-                raise Http1Error("the answer's transfer coding is not chunked alone")
-            return CHUNKED
-        length = self.fields.get("content-length")
-        if length is None:
-            return UNTIL_CLOSE
+        lines = raw.split(b"\r\n")
+        self.status, stays = _STARTS[lines.pop(0)]
+        try:
+            said = [*filter(None, map(_LINES.__getitem__, lines))]
+        except _OddLineError:
+            said = _said_loosely(raw)
+        fields = dict(said)
+        if len(fields) != len(said):
+            _check_repeated(said)
+            fields = dict(reversed(said))
+        self.fields: dict[str, str] = fields
+        self.down = "".join(map(fields.get, _SENT_KEYS, _BLANKS))
+        if "connection" in fields:
+            connection = fields["connection"].lower()
+            stays = "close" not in connection and (stays or "keep-alive" in connection)
+        length = fields.get("content-length")
         if (
-            not (length.isascii() and length.isdigit())
-            or len(length) > _MAX_LENGTH_DIGITS
+            self.status == 200
+            and length is not None
+            and "transfer-encoding" not in fields
         ):
-            raise Http1Error("the answer's content length is not one number")
-        return int(length)
+            self.length = _length(length)
+        else:
+            self.length = _framing(self.status, fields)
+            stays = stays and self.length != UNTIL_CLOSE
+        self.keep_alive = stays
 
 
-class Fields(Mapping[str, str]):
-    """Header fields by lower-case names; of a field that is repeated the first counts.
-
-    Those that nearly every answer is asked for are read at once, the others when somebody asks.
-    """
-
-    __slots__ = ("_every", "_text", "_wanted")
-
-    def __init__(self, text: str) -> None:
-        """`text` begins and ends with CRLF. Raises Http1Error where framing is repeated with a difference."""
-        self._text = text
-        self._every: dict[str, str] | None = None
-        self._wanted: dict[str, str] = {}
-        lines = text.split("\r\n")
-        ends = len(lines) - 1
-        if (
-            " :" in text
-            or "\t:" in text
-            or not ends == text.count("\n") == text.count("\r")
-        ):
-            self._wanted = {n: v for n, v in self._read().items() if n in _WANTED}
-            return
-        wanted = self._wanted
-        for line in lines:
-            name, _, value = line.partition(":")
-            name = name.lower()
-            if name in _WANTED:
-                value = value.strip(" \t")
-                if wanted.setdefault(name, value) != value and name in _FRAMING:
-                    raise Http1Error(
-                        f"the answer has several fields {name} that differ"
-                    )
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The field's value; `name` in lower case."""
-        if name in _WANTED:
-            return self._wanted.get(name, default)
-        return self._read().get(name, default)
-
-    def __getitem__(self, name: str) -> str:
-        return self._read()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._read())
-
-    def __len__(self) -> int:
-        return len(self._read())
-
-    def _read(self) -> dict[str, str]:
-        if self._every is None:
-            found = _FIELD.findall(self._text)
-            self._every = {
-                name.lower(): value.rstrip() for name, value in reversed(found)
-            }
-            if len(found) != len(self._every):
-                _check_repeated(found)
-        return self._every
+def _said_loosely(raw: bytes) -> list[_Said]:
+    """What a head says whose lines are not all a name, a colon and a value."""
+    found = _FIELD.findall(raw, raw.index(b"\r\n"))
+    keyed = [(_WANTED.get(name.lower()), value.rstrip()) for name, value in found]
+    return [_said(key, value) for key, value in keyed if key is not None]
 
 
-_FRAMING = frozenset(("content-length", "transfer-encoding"))
-_WANTED = _FRAMING | {
-    "cf-aig-cache-status",
-    "connection",
-    "content-encoding",
-    "content-type",
-    "helicone-cache",
-    "openai-processing-ms",
-    "openai-version",
-    "retry-after",
-    "x-energy-joules",
-    "x-energy-method",
-    "x-portkey-cache-status",
-    "x-request-id",
-}
+def _framing(status: int, fields: Mapping[str, str]) -> int:
+    if status < 200 or status in (204, 304):
+        return 0
+    length = fields.get("content-length")
+    coding = fields.get("transfer-encoding")
+    if coding is not None:
+        if coding.lower() != "chunked" or length is not None:
+            raise Http1Error("the answer's transfer coding is not chunked alone")
+        return CHUNKED
+    if length is None:
+        return UNTIL_CLOSE
+    return _length(length)
 
 
-def _check_repeated(found: list[tuple[str, str]]) -> None:
+def _length(length: str) -> int:
+    if not (length.isascii() and length.isdigit()) or len(length) > _MAX_LENGTH_DIGITS:
+        raise Http1Error("the answer's content length is not one number")
+    return int(length)
+
+
+def _check_repeated(said: list[tuple[str, str]]) -> None:
     for framing in _FRAMING:
-        values = {value.strip() for name, value in found if name.lower() == framing}
-        if len(values) > 1:
+        if len({value for name, value in said if name == framing}) > 1:
             raise Http1Error(f"the answer has several fields {framing} that differ")
 
 

@@ -3,9 +3,7 @@
 import time
 from functools import partial
 
-from lowproxy.core.affinity import LEAST_PROMPT_BYTES
 from lowproxy.core.chat import ChatRequest
-from lowproxy.core.preferences import NO_WISHES
 from lowproxy.core.routing import RouteDecision, decide
 from lowproxy.errors import BadRequestError, LowproxyError
 from lowproxy.server.exchange import Exchange
@@ -25,32 +23,26 @@ def choose(
     key, wishes = exchange.key, chat.preferences
     assert key is not None, "the door lets nobody in without a key"
     now = time.monotonic()
-    if wishes is not NO_WISHES:
-        exchange.trace = exchange.trace or wishes.trace
-        exchange.pinned = wishes.is_pinned
-    if key.region is not None:
+    if wishes.trace:
+        exchange.trace = True
+    if wishes.region is not None or wishes.zone is not None or key.region is not None:
         exchange.pinned = True
     stay = None
     affinity = parts.affinity
-    if affinity is not None and chat.prompt_bytes >= LEAST_PROMPT_BYTES:
+    if affinity is not None:
         conversation = exchange.conversation = affinity.key(chat, key.name)
         if conversation is not None:
             stay = affinity.stay(conversation, now)
-    pool, memo = parts.pool, parts.memo
-    resting, whole, streams = parts.health.readings(now)
-    latencies = streams if chat.stream else whole
-    known = memo.recall(chat, key, pool, resting, latencies, carbon_price, stay)
-    if known is not None:
-        return known[parts.pick(chat.user, n)] if (n := len(known)) > 1 else known[0]
+    health = parts.health
     try:
         return decide(
             chat,
             key,
-            pool,
-            resting,
+            parts.pool,
+            health.resting(now),
             partial(parts.pick, chat.user),
-            memo,
-            latencies=latencies,
+            parts.memo,
+            latencies=health.latencies(now, streamed=chat.stream),
             carbon_price=carbon_price,
             stay=stay,
         )

@@ -113,15 +113,13 @@ class DirectRequest:
         """Writes a whole answer."""
         connection = self.connection
         stay = not (close or self.last or connection.closing)
+        opening, told = _whole_opening(status, stay, kind)
         transport = connection.transport
         if transport is not None:
-            text = (
-                f"{_opening(status, stay)}Content-Type: {kind}\r\n"
-                f"Content-Length: {len(body)}\r\n{lines(fields)}\r\n"
-            )
+            text = f"{opening}{len(body)}\r\n{lines(fields)}\r\n"
             first = text.encode("utf-8", "surrogateescape")
             transport.write(first if self.method == "HEAD" else first + body)
-        return Reply(status, keep_alive=stay)
+        return told
 
     def stream(self, status: int, fields: Fields) -> "DirectStream":
         """Begins a streamed answer."""
@@ -195,16 +193,22 @@ def answer_head(status: int, fields: Fields, *, stay: bool) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-# Status line, date and connection, which the answers of a second share: by status and whether it stays.
-_openings: dict[tuple[int, bool], tuple[str, str]] = {}
-
-
 def _opening(status: int, stay: bool) -> str:
-    now = wire.date()
-    date, text = _openings.get((status, stay), ("", ""))
-    if date != now:
-        after = "keep-alive" if stay else "close"
-        reason = REASONS.get(status, "")
-        text = f"HTTP/1.1 {status} {reason}\r\nDate: {now}\r\nConnection: {after}\r\n"
-        _openings[status, stay] = (now, text)
-    return text
+    """Status line, date and connection."""
+    after, reason = "keep-alive" if stay else "close", REASONS.get(status, "")
+    return (
+        f"HTTP/1.1 {status} {reason}\r\nDate: {wire.date()}\r\nConnection: {after}\r\n"
+    )
+
+
+# What the whole answers of a second share, up to the number of their length; and what is said of them here.
+_openings: dict[tuple[int, bool, str], tuple[str, str, Reply]] = {}
+
+
+def _whole_opening(status: int, stay: bool, kind: str) -> tuple[str, Reply]:
+    known = _openings.get((status, stay, kind))
+    if known is None or known[0] is not wire.date():
+        opening = f"{_opening(status, stay)}Content-Type: {kind}\r\nContent-Length: "
+        known = wire.date(), opening, Reply(status, keep_alive=stay)
+        _openings[status, stay, kind] = known
+    return known[1], known[2]

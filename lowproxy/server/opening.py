@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.eco_measured import told_above, told_in
-from lowproxy.core.headers import DOWN, UP, forwarded, lines
+from lowproxy.core.headers import UP, forwarded, lines
 from lowproxy.core.parsing import dumps
 from lowproxy.core.routing import RouteDecision
 from lowproxy.core.usage import Usage
@@ -14,6 +14,7 @@ from lowproxy.server import books
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
 from lowproxy.server.wire import CallerStream, Finished, Request
+from lowproxy.transport.answer import Answer
 from lowproxy.transport.dispatch import Stream, Whole
 
 Opened = Whole | Stream
@@ -21,11 +22,13 @@ Opened = Whole | Stream
 _COMMENT = b": keep-alive\n\n"
 
 
-def stream_fields(exchange: Exchange, fields: Mapping[str, str]) -> str:
-    """The header fields of a stream, as the lines of its head; `fields` are the upstream's."""
-    kind = lines([("Content-Type", fields.get("content-type", "text/event-stream"))])
+def stream_fields(exchange: Exchange, answer: Answer | None) -> str:
+    """The header fields of a stream, as the lines of its head; `answer` is the upstream's, if there is one."""
+    kind, down = "text/event-stream", ""
+    if answer is not None:
+        kind, down = answer.fields.get("content-type", kind), answer.down
     ours = f"Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n{exchange.answer_fields()}"
-    return kind + ours + lines(forwarded(fields, DOWN))
+    return lines([("Content-Type", kind)]) + ours + down
 
 
 async def open_answer(
@@ -69,7 +72,7 @@ async def _wait(
     try:
         while not (await asyncio.wait({task}, timeout=every_s or None))[0]:
             if caller is None:
-                caller = request.stream(200, stream_fields(exchange, {}))
+                caller = request.stream(200, stream_fields(exchange, None))
                 exchange.http_status, exchange.begun = 200, True
             caller.write(_COMMENT)
     except asyncio.CancelledError:

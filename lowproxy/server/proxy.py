@@ -10,7 +10,7 @@ from lowproxy.core.eco_accuracy import MEDIA
 from lowproxy.core.eco_block import eco_text
 from lowproxy.core.eco_measured import told_above, told_in
 from lowproxy.core.grid_reading import grid_age_s
-from lowproxy.core.headers import DOWN, forwarded, lines, media_type
+from lowproxy.core.headers import media_type
 from lowproxy.core.parsing import dumps
 from lowproxy.core.tail import TailRewriter
 from lowproxy.core.upstreams import Candidate
@@ -84,7 +84,7 @@ async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -
     )
     del chat, decision  # the body is not needed while the answer streams
     if caller is None:
-        fields = stream_fields(exchange, opened.answer.fields)
+        fields = stream_fields(exchange, opened.answer)
         caller = request.stream(opened.answer.status, fields)
     return await relay(parts, opened, tail, exchange, caller)
 
@@ -183,11 +183,7 @@ def _whole(
         body = splice.replace_string(body, "model", splice.quoted(candidate.model.id))
     body = splice.put_member(body, parsed, "lowrouter", value)
     exchange.http_status = whole.answer.status
-    fields = (
-        exchange.answer_fields()
-        + cost_fields(exchange)
-        + lines(forwarded(whole.answer.fields, DOWN))
-    )
+    fields = exchange.answer_fields() + cost_fields(exchange) + whole.answer.down
     answer = send(request, whole.answer.status, fields, body)
     exchange.first_byte = time.monotonic()
     return answer

@@ -12,13 +12,12 @@ from aiohttp import DefaultResolver
 
 from lowproxy.config import Timeouts
 from lowproxy.core.headers import head, lines
-from lowproxy.errors import (
-    UpstreamCutError,
-)
+from lowproxy.errors import UpstreamCutError
 from lowproxy.providers.provider import Destination, UpstreamRequest
 from lowproxy.transport.dial import Dialler, Way
 from lowproxy.transport.fast_answer import FastAnswer
-from lowproxy.transport.pool import Connection, Pool, Target
+from lowproxy.transport.pool import Pool, Shelf, Target
+from lowproxy.transport.run import wait
 
 # Below this a copy is cheaper than a second buffer in the system call.
 _JOIN_BYTES = 16 * 1024
@@ -41,45 +40,50 @@ class FastClient:
     async def send(self, request: UpstreamRequest) -> FastAnswer:
         """Connects, sends, and waits for the head of the answer. Raises UpstreamError."""
         to, extra, pieces = request
-        target, lead = to.lead or _lead(to)
+        known = to.lead
+        if known is None or known[0] is not self._pool:
+            known = _lead(to, self._pool)
+        _, target, shelf, lead = known
         if extra:
             lead += lines(extra).encode("utf-8", "surrogateescape")
-        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
-        start = b"%bContent-Length: %d\r\n\r\n" % (lead, size)
-        connection = self._pool.take(target)
-        if connection is not None:
-            answer = self._write(connection, request, start)
+        now = self._loop.time()
+        connection = self._pool.take(shelf, now)
+        is_kept = connection is not None
+        while True:
+            if connection is None:
+                connection = await self._dialler.connect(target, to.endpoint_id)
+                now = self._loop.time()
+            answer = connection.answer = FastAnswer(
+                connection, to.endpoint_id, self._timeouts, now
+            )
+            _write(connection.transport, lead, pieces)
             try:
-                await answer.head()
+                while not answer.status:
+                    answer.check()
+                    await wait(answer)
             except UpstreamCutError:
-                if answer.began:
+                if answer.began or not is_kept:
                     raise
                 # The upstream closed a kept-alive connection as we sent: it has not answered this.
+                connection, is_kept = None, False
             except BaseException:
                 answer.close()
                 raise
             else:
                 return answer
-        connection = await self._dialler.connect(target, to.endpoint_id)
-        answer = self._write(connection, request, start)
-        try:
-            await answer.head()
-        except BaseException:
-            answer.close()
-            raise
-        return answer
 
-    def _write(
-        self, connection: Connection, request: UpstreamRequest, start: bytes
-    ) -> FastAnswer:
-        answer = connection.answer = FastAnswer(
-            connection, request.to.endpoint_id, self._timeouts, self._loop
-        )
-        if len(request.pieces) == 1 and len(request.pieces[0]) < _JOIN_BYTES:
-            connection.transport.write(start + request.pieces[0])
-        else:
-            connection.transport.writelines((start, *request.pieces))
-        return answer
+
+def _write(
+    transport: asyncio.WriteTransport,
+    lead: bytes,
+    pieces: tuple[bytes | memoryview, ...],
+) -> None:
+    size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+    start = b"%bContent-Length: %d\r\n\r\n" % (lead, size)
+    if size < _JOIN_BYTES:
+        transport.write(b"".join((start, *pieces)))
+    else:
+        transport.writelines((start, *pieces))
 
 
 @contextlib.asynccontextmanager
@@ -98,10 +102,10 @@ async def running_client(
         await resolver.close()
 
 
-def _lead(to: Destination) -> tuple[Target, bytes]:
+def _lead(to: Destination, pool: Pool) -> tuple[Pool, Target, Shelf, bytes]:
     """Where to connect, and the head that all requests there share, without its blank line.
 
-    Kept with the destination.
+    Kept with the destination, for this pool.
     """
     parts = urlsplit(to.url)
     tls = parts.scheme == "https"
@@ -113,5 +117,6 @@ def _lead(to: Destination) -> tuple[Target, bytes]:
         shown = f"{shown}:{port}"
     path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     lead = head(f"POST {path} HTTP/1.1", [("Host", shown), *to.fixed])
-    made = to.lead = Target(host, port, tls), lead[:-2]
+    target = Target(host, port, tls)
+    made = to.lead = (pool, target, pool.shelf(target), lead[:-2])
     return made

@@ -1,8 +1,8 @@
 """An upstream's answer whose bytes go from the socket into a sink, in the callback that brought them."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from lowproxy.config import Timeouts
 from lowproxy.core.http1 import (
@@ -21,59 +21,41 @@ from lowproxy.errors import (
 )
 from lowproxy.transport.deadline import Deadline
 from lowproxy.transport.pool import Connection
-from lowproxy.transport.run import current, park
+from lowproxy.transport.run import Wakeable, wait
 from lowproxy.transport.sink import Sink
 
 
 class FastAnswer:
-    """One answer on a connection: pulled by `more` until it is told to `pump`."""
+    """One answer on a connection: pulled by `more` until it is told to `pump`.
 
-    __slots__ = (
-        "_body",
-        "_connection",
-        "_deadline",
-        "_failure",
-        "_head",
-        "_inflater",
-        "_loop",
-        "_name",
-        "_paused",
-        "_ready",
-        "_sink",
-        "_started",
-        "_timeouts",
-        "_waiter",
-        "began",
-        "ended",
-        "fields",
-        "status",
+    What an answer mostly leaves as it is stands here, once for all of them.
+    """
+
+    status = 0  # until the head has come
+    fields: Mapping[str, str] = MappingProxyType({})
+    down = ""
+    began = False  # a byte of the answer has come
+    ended = False
+    waiter: Wakeable | None = None
+    _head = b""
+    _body: PlainBody | ChunkedBody | None = (
+        None  # None: the head is to come, or all came at once
     )
+    _inflater: Inflater | None = None
+    _ready: list[bytes] | None = None
+    _sink: Sink | None = None
+    _deadline: Deadline | None = None
+    _failure: Exception | None = None
+    _paused = False
 
     def __init__(
-        self,
-        connection: Connection,
-        name: str,
-        timeouts: Timeouts,
-        loop: asyncio.AbstractEventLoop,
+        self, connection: Connection, name: str, timeouts: Timeouts, started: float
     ) -> None:
+        """`started` is when the request began, on the loop's clock."""
         self._connection: Connection | None = connection
         self._name = name
         self._timeouts = timeouts
-        self._loop = loop
-        self._started = loop.time()
-        self._head = b""
-        self._body: PlainBody | ChunkedBody | None = None
-        self._inflater: Inflater | None = None
-        self._ready: list[bytes] = []
-        self._waiter: Callable[[], None] | None = None
-        self._sink: Sink | None = None
-        self._deadline: Deadline | None = None
-        self._failure: Exception | None = None
-        self._paused = False
-        self.began = False  # a byte of the answer has come
-        self.ended = False
-        self.status = 0
-        self.fields: Mapping[str, str] = {}
+        self._started = started
 
     # --- what the protocol calls ---------------------------------------------------------------
 
@@ -93,6 +75,8 @@ class FastAnswer:
         sink = self._sink
         if sink is None:
             if data:
+                if self._ready is None:
+                    self._ready = []
                 self._ready.append(data)
             if body.done:
                 self._end()
@@ -123,28 +107,36 @@ class FastAnswer:
 
     # --- what the rooms call -------------------------------------------------------------------
 
-    async def head(self) -> None:
-        """Returns when status and fields are there. Raises UpstreamError."""
-        while self._body is None:
-            await self._wait()
+    def check(self) -> None:
+        """Raises the UpstreamError that it ended with, unless there is still something before it."""
+        if self._failure is not None and not self._ready:
+            raise self._failure
+
+    def whole(self) -> bytes | None:
+        """The whole body where it has come in one piece, None where it has to be pulled."""
+        ready = self._ready
+        if not self.ended or ready is None or len(ready) != 1:
+            return None
+        self._ready = None
+        return ready[0]
 
     async def more(self) -> bytes:
         """The next bytes of the body, b"" at its clean end. Raises UpstreamError."""
         while not self._ready and not self.ended:
             await self._wait()
-        ready, self._ready = self._ready, []
+        ready, self._ready = self._ready or (), None
         return ready[0] if len(ready) == 1 else b"".join(ready)
 
     async def pump(self, sink: Sink) -> None:
         """Writes the rest of the body into `sink`, returns at its clean end. Raises UpstreamError."""
         sink.attach(self)
-        for data in self._ready:
+        for data in self._ready or ():
             sink.write(data)
-        self._ready = []
+        self._ready = None
         self._sink = sink
         if not self.ended:
             self._deadline = Deadline(
-                self._loop,
+                asyncio.get_running_loop(),
                 idle_s=self._timeouts.idle_s,
                 total_s=self._timeouts.total_s,
                 started=self._started,
@@ -190,37 +182,36 @@ class FastAnswer:
 
     def _receive_head(self, data: bytes) -> None:
         self.began = True
-        raw = self._head + data if self._head else data
-        end = raw.find(b"\r\n\r\n")
+        if self._head:
+            data, self._head = self._head + data, b""
+        end = data.find(b"\r\n\r\n")
         if end < 0:
-            if len(raw) > MAX_HEAD_BYTES:
+            if len(data) > MAX_HEAD_BYTES:
                 raise Http1Error("the answer's head does not end")
-            self._head = raw
+            self._head = data
             return
-        parsed = Head(raw[: end + 2])
-        rest = raw[end + 4 :]
-        self._head = b""
-        if (
-            parsed.status < 200
-        ):  # 100 Continue, 103 Early Hints: the answer is still to come
-            if parsed.status == 101:
+        head = Head(data[: end + 2])
+        rest = data[end + 4 :]
+        if head.status < 200:  # 100 Continue, 103 Early Hints: the answer is to come
+            if head.status == 101:
                 raise Http1Error("the answer switches protocols")
             if rest:
                 self._receive_head(rest)
             return
-        coding = (parsed.fields.get("content-encoding") or "identity").lower()
-        if coding != "identity" and parsed.length != 0:
-            self._inflater = Inflater(coding)
-        self.status = parsed.status
-        self.fields = parsed.fields
-        connection = self._connection
-        if connection is not None and not parsed.keep_alive:
-            connection.reusable = False
-        self._body = body_of(parsed)
-        if rest:
-            self.receive(rest)
-        elif self._body.done:
+        coding = head.fields.get("content-encoding")
+        if coding is not None and coding.lower() not in ("", "identity"):
+            self._inflater = Inflater(coding.lower()) if head.length else None
+        self.status, self.fields, self.down = head.status, head.fields, head.down
+        if not head.keep_alive and self._connection is not None:
+            self._connection.reusable = False
+        if len(rest) == head.length and self._inflater is None:
+            # All of it in one read, as nearly every answer that is no stream.
+            self._ready = [rest] if rest else None
             self._end()
+        else:
+            self._body = body_of(head)
+            if rest:
+                self.receive(rest)
         self._wake()
 
     def _end(self) -> None:
@@ -235,9 +226,8 @@ class FastAnswer:
         connection.answer = None
         if self._paused:
             connection.transport.resume_reading()
-        assert self._body is not None, "a body ends after its head"
         if (
-            self._body.rest
+            (self._body is not None and self._body.rest)
             or not (connection.reusable and connection.open)
             # Answered before it had read the request: what it has not taken stands before the next one.
             or connection.transport.get_write_buffer_size()
@@ -263,30 +253,10 @@ class FastAnswer:
         )
 
     def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None:
-            waiter()
-
-    def _raise(self) -> None:
-        if self._failure is not None and not self._ready:
-            raise self._failure
+        if self.waiter is not None:
+            self.waiter.wake()
 
     async def _wait(self) -> None:
-        self._raise()
-        run = current()
-        try:
-            if run is not None:
-                self._waiter = run.wake
-                await park()
-            else:
-                future = self._loop.create_future()
-                self._waiter = partial(_settle, future)
-                await future
-        finally:
-            self._waiter = None
-        self._raise()
-
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+        self.check()
+        await wait(self)
+        self.check()

@@ -39,13 +39,13 @@ class Connection(asyncio.Protocol):
         "open",
         "pool",
         "reusable",
-        "target",
+        "shelf",
         "transport",
     )
 
     def __init__(self, pool: "Pool", target: Target) -> None:
         self.pool = pool
-        self.target = target
+        self.shelf = pool.shelf(target)  # where it stands while it is idle
         self.answer: Receiver | None = None
         self.transport: asyncio.Transport
         self.open = False
@@ -73,25 +73,31 @@ class Connection(asyncio.Protocol):
             answer.lost(exc)
 
 
+Shelf = deque[Connection]
+
+
 class Pool:
     """Idle connections by target, last used first; those idle too long are closed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._idle: dict[Target, deque[Connection]] = {}
+        self._idle: dict[Target, Shelf] = {}
         self._open: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
-    def take(self, target: Target) -> Connection | None:
-        """An idle connection that is still open."""
-        idle = self._idle.get(target)
-        oldest = self._loop.time() - KEEPALIVE_S
-        while idle:
-            connection = idle.pop()
+    def shelf(self, target: Target) -> Shelf:
+        """Where connections to a target stand while they are idle; it stays the same."""
+        return self._idle.setdefault(target, deque())
+
+    def take(self, shelf: Shelf, now: float) -> Connection | None:
+        """An idle connection that is still open. `now` is the loop's time."""
+        oldest = now - KEEPALIVE_S
+        while shelf:
+            connection = shelf.pop()
             if (
                 connection.open
-                and not connection.transport.is_closing()
                 and connection.idle_since > oldest
+                and not connection.transport.is_closing()
             ):
                 return connection
             connection.transport.abort()
@@ -104,17 +110,15 @@ class Pool:
     def put(self, connection: Connection) -> None:
         """The connection has served its answer."""
         connection.idle_since = self._loop.time()
-        self._idle.setdefault(connection.target, deque()).append(connection)
+        connection.shelf.append(connection)
         if self._sweep is None:
             self._sweep = self._loop.call_later(KEEPALIVE_S, self._close_idle)
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
         self._open.discard(connection)
-        idle = self._idle.get(connection.target)
-        if idle is not None:
-            with contextlib.suppress(ValueError):
-                idle.remove(connection)
+        with contextlib.suppress(ValueError):
+            connection.shelf.remove(connection)
 
     def close(self) -> None:
         """Ends every connection."""
@@ -126,10 +130,8 @@ class Pool:
     def _close_idle(self) -> None:
         self._sweep = None
         oldest = self._loop.time() - KEEPALIVE_S
-        for target, idle in list(self._idle.items()):
-            while idle and idle[0].idle_since <= oldest:
-                idle.popleft().transport.abort()
-            if not idle:
-                del self._idle[target]
-        if self._idle:
+        for shelf in self._idle.values():
+            while shelf and shelf[0].idle_since <= oldest:
+                shelf.popleft().transport.abort()
+        if any(self._idle.values()):
             self._sweep = self._loop.call_later(KEEPALIVE_S, self._close_idle)

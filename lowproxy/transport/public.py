@@ -16,6 +16,7 @@ from aiohttp.connector import Connection
 from aiohttp.payload import BytesIOPayload
 
 from lowproxy.config import Timeouts, Upstream
+from lowproxy.core.headers import DOWN, forwarded, lines
 from lowproxy.errors import (
     UpstreamCutError,
     UpstreamError,
@@ -75,6 +76,7 @@ class PublicAnswer:
     ) -> None:
         self.status = response.status
         self.fields: Mapping[str, str] = response.headers
+        self.down = lines(forwarded(response.headers, DOWN))
         self._response = response
         self._name = name
         self._timeouts = timeouts
@@ -83,6 +85,10 @@ class PublicAnswer:
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._deadline: Deadline | None = None
+
+    def whole(self) -> bytes | None:
+        """None: it has to be pulled."""
+        return None
 
     async def more(self) -> bytes:
         """The next bytes of the body, b"" at its clean end. Raises UpstreamError."""

@@ -120,6 +120,48 @@ def park() -> Generator[object, None, None]:
     yield _PARK
 
 
+class Waiting(Protocol):
+    """Who is to be woken when something has happened; the one who waits sets it."""
+
+    waiter: "Wakeable | None"
+
+
+class Wakeable(Protocol):
+    """What waits: a run, or what stands for a task."""
+
+    def wake(self) -> None:
+        """It has happened; waking for nothing does no harm."""
+
+
+class _Sleeper:
+    """A task that waits."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self._future = future
+
+    def wake(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
+
+
+@coroutine
+def wait(for_: Waiting) -> Generator[object, Any, None]:
+    """Waits, in a run or in a task, until `for_.waiter` is woken; it may be for nothing."""
+    run = _current
+    try:
+        if run is not None:
+            for_.waiter = run
+            yield _PARK
+        else:
+            future = asyncio.get_running_loop().create_future()
+            for_.waiter = _Sleeper(future)
+            yield from future
+    finally:
+        for_.waiter = None
+
+
 @coroutine
 def in_task() -> Generator[object, None, None]:
     """From here on a task: before `asyncio.timeout` and what else asks for the current one."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lowproxy.core import http1
 from lowproxy.core.http1 import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -40,18 +41,50 @@ def cut(data, places):
 
 
 def test_a_head():
-    """Status, and fields by their names in lower case."""
-    parsed = head("Content-Length: 5", "X-Request-ID:  req_1 ", "Empty:", "A: \xe9:b")
+    """Status, what is read of the fields by their names in lower case, what goes on as it is sent."""
+    parsed = head(
+        "Content-Length: 5",
+        "X-Request-ID:  \xe9:b ",
+        "Retry-After:",
+        "OpenAI-Version: 2\t",
+        "Content-Type: a/b;\xe9",
+        "Set-Cookie: canary",
+    )
 
     assert parsed.status == 200
     assert parsed.length == 5
-    assert parsed.fields == {
-        "content-length": "5",
-        "x-request-id": "req_1",
-        "empty": "",
-        "a": "\xe9:b",
+    assert {name: parsed.fields.get(name) for name in ("content-type", "a")} == {
+        "content-type": "a/b;\udce9",
+        "a": None,
     }
-    assert head("A: 1", "a: 2").fields == {"a": "1"}
+    assert parsed.fields["retry-after"] == ""
+    assert parsed.down == "x-request-id: \udce9:b\r\nopenai-version: 2\r\n"
+    assert "canary" not in str(parsed.fields)
+
+
+@pytest.mark.parametrize("odd", [[], ["X : 1"], ["X: 1", " folded: x"], ["a\nb: 1"]])
+def test_a_field_that_is_repeated(odd):
+    """The first counts, in a head that is read line by line and in one that cannot be."""
+    parsed = head("Content-Type: a", *odd, "CONTENT-TYPE: b", "x-request-id: 1")
+    assert parsed.fields["content-type"] == "a"
+    parsed = head("x-request-id: 1", "X-Request-Id: 2", *odd, "retry-after: 7")
+    assert (parsed.down, parsed.fields["retry-after"]) == ("x-request-id: 1\r\n", "7")
+
+
+def test_a_folded_line_is_no_field():
+    """Neither what it continues nor what it looks like."""
+    parsed = head("X: 1", " content-length: 5", "\tx-request-id: 5")
+    assert (parsed.length, parsed.down) == (UNTIL_CLOSE, "")
+
+
+def test_lines_are_not_remembered_without_end():
+    """However many an upstream thinks of, and never a long one."""
+    for i in range(3000):
+        value = f"{i} " + "x" * (i % 400)
+        parsed = head(f"x-request-id: {value}".rstrip(), "Content-Length: 1")
+        assert parsed.down == f"x-request-id: {value.rstrip()}\r\n"
+    assert 0 < len(http1._LINES) <= http1._LINES.MOST
+    assert max(map(len, http1._LINES)) <= http1._LINES.MOST_BYTES
 
 
 @pytest.mark.parametrize(

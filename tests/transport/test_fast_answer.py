@@ -1,6 +1,5 @@
 """An answer while it comes in; `test_answer.py` and `test_fast.py` show it over sockets."""
 
-import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +22,7 @@ def answer_on(pool: list[Any]) -> FastAnswer:
     connection: Any = SimpleNamespace(
         transport=quiet, pool=kept, reusable=True, open=True, answer=None
     )
-    return FastAnswer(connection, "acme", Timeouts(), asyncio.get_running_loop())
+    return FastAnswer(connection, "acme", Timeouts(), 0.0)
 
 
 @pytest.mark.parametrize("cut", range(1, len(WHOLE)))
@@ -33,11 +32,28 @@ async def test_cut_anywhere(cut):
     answer = answer_on(seen)
     answer.receive(WHOLE[:cut])
     answer.receive(WHOLE[cut:])
-    await answer.head()
     body = b""
     while data := await answer.more():
         body += data
     assert (answer.status, body, seen) == (200, b"hello", ["kept"])
+
+
+async def test_all_of_it_at_once():
+    """The body is handed over as it is, once; what came in pieces has to be pulled."""
+    answer = answer_on([])
+    answer.receive(WHOLE)
+    assert (answer.whole(), answer.whole(), await answer.more()) == (
+        b"hello",
+        None,
+        b"",
+    )
+
+    answer = answer_on([])
+    answer.receive(WHOLE[:-2])
+    assert answer.whole() is None
+    answer.receive(WHOLE[-2:])
+    assert answer.whole() is None
+    assert await answer.more() == b"hello"
 
 
 async def test_more_than_announced():
@@ -65,6 +81,6 @@ async def test_not_http():
     answer = answer_on(seen)
     answer.receive(b"canary\r\n\r\n")
     with pytest.raises(UpstreamUnreadableError) as failure:
-        await answer.head()
+        answer.check()
     assert "canary" not in str(failure.value)
     assert seen == ["aborted"]

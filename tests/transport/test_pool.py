@@ -62,21 +62,25 @@ def connected(pool, target=PLACE):
     return connection
 
 
+def take(pool, target=PLACE):
+    return pool.take(pool.shelf(target), pool._loop.time())
+
+
 def test_the_last_used_is_taken_first(pool):
     """It is the least likely to have been closed."""
     first, second = connected(pool), connected(pool)
     pool.put(first)
     pool.put(second)
-    assert pool.take(PLACE) is second
-    assert pool.take(PLACE) is first
-    assert pool.take(PLACE) is None
+    assert take(pool) is second
+    assert take(pool) is first
+    assert take(pool) is None
 
 
 def test_targets_are_apart(pool):
     """A connection with TLS is none without it."""
     pool.put(connected(pool))
-    assert pool.take(Target(PLACE.host, PLACE.port, tls=True)) is None
-    assert pool.take(PLACE) is not None
+    assert take(pool, Target(PLACE.host, PLACE.port, tls=True)) is None
+    assert take(pool) is not None
 
 
 @pytest.mark.parametrize("spoil", ["age", "closing", "closed"])
@@ -90,7 +94,7 @@ def test_what_is_no_longer_good_is_not_taken(pool, loop, spoil):
         connection.transport.aborted = True
     else:
         connection.connection_lost(None)
-    assert pool.take(PLACE) is None
+    assert take(pool) is None
 
 
 def test_bytes_that_nobody_asked_for_end_a_connection(pool):
