@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from lowproxy.core.cost import NANO
-from lowproxy.core.eco_block import eco_fields, eco_text
+from lowproxy.core.cost import NANO, money
+from lowproxy.core.eco_block import eco_fields, eco_text, six
 from lowproxy.core.json_text import quoted
-from lowproxy.core.record import UsageRecord
+from lowproxy.core.record import KIND, UsageRecord
 
 
 def access_facts(record: UsageRecord) -> dict[str, Any]:
@@ -37,8 +37,8 @@ def access_facts(record: UsageRecord) -> dict[str, Any]:
     if record.cost_nano is not None:
         facts["cost"] = record.cost_nano / NANO
     if record.impact is not None:
-        facts["energy_wh"] = round(record.impact.energy_wh, 9)
-        facts["carbon_g"] = round(record.impact.carbon_g, 9)
+        facts["energy_wh"] = six(record.impact.energy_wh)
+        facts["carbon_g"] = six(record.impact.carbon_g)
         facts["zone"] = record.impact.grid.zone
         # With bounds, method and version, grid reading and notes: enough to replay and to defend it.
         facts["eco"] = eco_fields(record.impact, full=True)
@@ -50,40 +50,54 @@ def access_facts(record: UsageRecord) -> dict[str, Any]:
 
 def access_text(record: UsageRecord) -> str:
     """The members of `access_facts` as JSON, without the braces."""
-    first = (
-        f'"generation_id":"{record.generation_id}","endpoint":"{record.endpoint}"'
-        f',"http_status":{record.http_status},"status":"{record.status}"'
-        f',"streamed":{"true" if record.streamed else "false"}'
-        f',"attempts":{len(record.attempts)},"duration_ms":{record.duration_ms:.1f}'
-    )
-    out = [first]
-    if record.error is not None:
-        out.append(f',"error":"{record.error}"')
-    if record.key_id is not None:
-        out.append(f',"key":{quoted(record.key_id)}')
-    if record.provider is not None:
-        model, region = quoted(record.resolved_model or ""), quoted(record.region or "")
-        provider = quoted(record.provider)
-        out.append(f',"model":{model},"provider":{provider},"region":{region}')
-    if record.latency_ms is not None:
-        out.append(f',"first_byte_ms":{record.latency_ms:.1f}')
+    names: Any = record[_NAMES]
+    before, after = _known.get(names) or _named(names)
     usage, impact = record.usage, record.impact
+    text = (
+        f'"generation_id":"{record.generation_id}",{before}{len(record.attempts)}'
+        f',"duration_ms":{record.duration_ms:.1f}{after}'
+    )
+    if record.latency_ms is not None:
+        text += f',"first_byte_ms":{record.latency_ms:.1f}'
     if usage is not None:
-        prompt, completion = usage.prompt, usage.completion
-        out.append(f',"prompt_tokens":{prompt},"completion_tokens":{completion}')
-        if usage.cached:
-            out.append(f',"cached_tokens":{usage.cached}')
+        prompt, completion, cached, _, _ = usage
+        text += f',"prompt_tokens":{prompt},"completion_tokens":{completion}'
+        if cached:
+            text += f',"cached_tokens":{cached}'
     if record.cost_nano is not None:
-        out.append(f',"cost":{record.cost_nano / NANO}')
+        text += f',"cost":{money(record.cost_nano)}'
     if impact is not None:
-        out.append(
-            f',"energy_wh":{round(impact.energy_wh, 9)}'
-            f',"carbon_g":{round(impact.carbon_g, 9)}'
-            f',"zone":{quoted(impact.grid.zone)},"eco":{eco_text(impact, full=True)}'
-        )
+        eco = eco_text(impact, full=True)
+        # Energy and carbon are the first two of its members: rendered once for both places.
+        figures = eco[1 : eco.index(',"carbon_per_1k')]
+        text += f',{figures},"zone":{quoted(impact.basis.grid.zone)},"eco":{eco}'
     if record.wasted is not None:
         wasted_wh, wasted_g = record.wasted
-        out.append(
-            f',"wasted_wh":{round(wasted_wh, 9)},"wasted_g":{round(wasted_g, 9)}'
-        )
-    return "".join(out)
+        text += f',"wasted_wh":{wasted_wh:.9f},"wasted_g":{wasted_g:.9f}'
+    return text
+
+
+# Key, HTTP status and kind of a record, by which requests of one caller to one place are alike.
+_NAMES = slice(4, KIND.stop)
+_known: dict[tuple[Any, ...], tuple[str, str]] = {}
+_MOST_KNOWN = 4096
+
+
+def _named(names: tuple[Any, ...]) -> tuple[str, str]:
+    """The members before the number of attempts, and those behind the duration, of such records."""
+    key_id, http_status, endpoint, provider, model, region, streamed, *rest = names
+    status, error, _ = rest
+    before = (
+        f'"endpoint":"{endpoint}","http_status":{http_status},"status":"{status}"'
+        f',"streamed":{"true" if streamed else "false"},"attempts":'
+    )
+    after = "" if error is None else f',"error":"{error}"'
+    if key_id is not None:
+        after += f',"key":{quoted(key_id)}'
+    if provider is not None:
+        after += f',"model":{quoted(model or "")},"provider":{quoted(provider)}'
+        after += f',"region":{quoted(region or "")}'
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    _known[names] = before, after
+    return before, after
