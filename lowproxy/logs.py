@@ -60,11 +60,9 @@ def batches() -> bool:
 
 def take_access_lines(lines: Sequence[str]) -> None:
     """Access lines of one moment, where lines wait: each is JSON without its braces, and needs no serialiser."""
-    if lines:
-        first = f'{{"timestamp":"{_clock.iso(time.time())}","level":"info",'
-        last = ',"event":"request.done"}'
-        text = f"{last}\n{first}".join(lines)
-        _batched[0].info(f"{first}{text}{last}".encode(), len(lines))
+    first = f'{{"timestamp":"{_clock.iso(time.time())}","level":"info",'
+    last = ',"event":"request.done"}'
+    _batched[0].extend([f"{first}{line}{last}".encode() for line in lines])
 
 
 _batched: list["Lines"] = []  # where `set_up` has lines wait
@@ -97,15 +95,18 @@ class Lines:
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
         self._waiting: list[bytes] = []
-        self._count = 0
 
-    def info(self, line: bytes, count: int = 1) -> None:
-        """Takes a line that can wait, or so many of them."""
-        self._waiting.append(line)
-        self._count += count
-        if self._count >= self.MOST:
+    def info(self, line: bytes) -> None:
+        """Takes a line that can wait."""
+        self.extend((line,))
+
+    def extend(self, lines: Sequence[bytes]) -> None:
+        """Takes lines that can wait."""
+        is_first = not self._waiting
+        self._waiting += lines
+        if len(self._waiting) >= self.MOST:
             self.flush()
-        elif len(self._waiting) == 1:
+        elif is_first and lines:
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
@@ -122,7 +123,7 @@ class Lines:
 
     def flush(self) -> None:
         """Writes what has been waiting."""
-        lines, self._waiting, self._count = self._waiting, [], 0
+        lines, self._waiting = self._waiting, []
         if lines:
             # A full disk, or a reader that has gone: requests go on, and there is nowhere to say so.
             with contextlib.suppress(OSError, ValueError):

@@ -35,7 +35,7 @@ def eco_text(impact: EcoImpact, full: bool = False) -> str:
     if basis.reading is not None:
         return orjson.dumps(eco_fields(impact, full)).decode()
     wording = basis.texts.get("eco") or _worded(impact)
-    first, end, rest = wording
+    first, end, common = wording
     told, tokens = impact.told, impact.tokens
     if told is None:
         carbon, total = impact.carbon_g, tokens.prompt + tokens.completion
@@ -45,7 +45,7 @@ def eco_text(impact: EcoImpact, full: bool = False) -> str:
         return told + end
     embodied, water = impact.embodied_g, impact.water_ml
     prompt, completion, cached, reasoning, _ = tokens
-    figures = rest % (
+    figures = _FIGURES % (
         impact.energy_wh_low,
         impact.energy_wh_high,
         impact.carbon_g_low,
@@ -57,12 +57,18 @@ def eco_text(impact: EcoImpact, full: bool = False) -> str:
         completion,
         reasoning,
     )
-    return told + figures.decode()
+    return told + figures.decode() + common
 
 
-# The figures that every form begins with, how the short form ends, the rest of the full
-# form. Of bytes, since that is how a float is rendered with the least ado.
-_Wording = tuple[bytes, str, bytes]
+# Of bytes, since that is how a float is rendered with the least ado; and short, since all
+# of it is read for every request.
+_FIGURES = (
+    b',"energy_wh_low":%.6g,"energy_wh_high":%.6g,"carbon_g_low":%.6g'
+    b',"carbon_g_high":%.6g%b%b,"tokens":{"prompt":%d,"cached":%d,"completion":%d'
+    b',"reasoning":%d},'
+)
+# The figures that every form begins with, how the short form ends, how the full one does.
+_Wording = tuple[bytes, str, str]
 _COMMON = ("method", "pue", "boundary", "grid", "model_ref", "notes")
 
 
@@ -70,15 +76,13 @@ def _worded(impact: EcoImpact) -> _Wording:
     """What does not depend on the request, with `%` where its figures go; kept in the basis."""
     fields = eco_fields(impact, full=True)
     quality = _members({n: fields[n] for n in ("accuracy", "methodology_version")})
-    common = _members({name: fields[name] for name in _COMMON if name in fields})
+    common = {name: fields[name] for name in _COMMON if name in fields}
     must_say = _must_say(impact)
     wording = impact.basis.texts["eco"] = (
         b'{"energy_wh":%%.6g,"carbon_g":%%.6g,"carbon_per_1k_tokens_g":%%.6g,%b'
         % quality,
         f',"notes":{orjson.dumps(must_say).decode()}}}' if must_say else "}",
-        b',"energy_wh_low":%%.6g,"energy_wh_high":%%.6g,"carbon_g_low":%%.6g'
-        b',"carbon_g_high":%%.6g%%b%%b,%b,"tokens":{"prompt":%%d,"cached":%%d'
-        b',"completion":%%d,"reasoning":%%d}}' % common,
+        orjson.dumps(common).decode()[1:],
     )
     return wording
 
