@@ -177,7 +177,10 @@ def put_member(
 
     `within` has the offsets of `data` and is what is changed in its stead: an event, `data` its payload.
     """
-    within = data if within is None else within
+    if within is None:
+        if parsed and key not in parsed and data[-1] == 0x7D:  # "}", as nearly always
+            return b"".join((data[:-1], b",", quoted(key), b":", value, b"}"))
+        within = data
     if key in parsed:
         cuts = _cuts(members(data), (key,))
         data, within = changed(data, cuts), changed(within, cuts)

@@ -179,8 +179,9 @@ def _whole(
     if (reading := told_in(parsed)) is not None:
         exchange.heard(reading)
     value = annotation(parts, exchange, candidate, usage)
-    if isinstance(parsed.get("model"), str):
-        body = splice.replace_string(body, "model", splice.quoted(candidate.model.id))
+    name = parsed.get("model")
+    if isinstance(name, str):
+        body = splice.renamed(body, "model", name, candidate.model.id)
     body = splice.put_member(body, parsed, "lowrouter", value)
     exchange.http_status = whole.answer.status
     fields = exchange.answer_fields() + cost_fields(exchange) + whole.answer.down
