@@ -5,7 +5,6 @@ processor's caches, which halves its cost, and no caller waits for any of it.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import structlog
@@ -30,12 +29,19 @@ DELAY_S = 0.1
 
 def write_down(parts: Parts, exchange: Exchange) -> None:
     """Called once per request, by the door, always."""
+    exchange.end()
     try:
-        _weigh(parts, exchange)
+        if (
+            exchange.usage is not exchange.weighed
+            or exchange.outcome != "ok"
+            or len(exchange.attempts) > 1
+        ):
+            _weigh(parts, exchange)
+        if parts.carbon is not None:
+            _budget(parts.carbon, exchange)
     finally:
         if exchange.reservation is not None:
             settle(parts, exchange, exchange.reservation)
-    exchange.end()
     waiting = parts.unwritten
     waiting.append(exchange)
     if len(waiting) == 1:
@@ -47,8 +53,7 @@ def _weigh(parts: Parts, exchange: Exchange) -> None:
     usage, candidate = exchange.usage, exchange.candidate
     if usage is not None and candidate is not None:
         is_cut = usage.counted and exchange.outcome != "ok"
-        weighed = exchange.weighed
-        if is_cut or (usage is not weighed and usage != weighed):
+        if is_cut or usage != exchange.weighed:
             # Cut before its final chunk, or something came after it: what was seen counts.
             notes = (*exchange.notes, PARTIAL) if is_cut else exchange.notes
             exchange.impact = parts.scales.weigh(
@@ -57,10 +62,7 @@ def _weigh(parts: Parts, exchange: Exchange) -> None:
             prices = candidate.model.prices
             exchange.cost_nano = None if prices is None else prices.cost_nano(usage)
             exchange.cost = None
-    if len(exchange.attempts) > 1 or exchange.outcome != "ok":
-        exchange.wasted = _wasted(parts, exchange)
-    if parts.carbon is not None:
-        _budget(parts.carbon, exchange)
+    exchange.wasted = _wasted(parts, exchange)
 
 
 def write_all(parts: Parts) -> None:
@@ -132,7 +134,7 @@ def _budget(budgets: CarbonBudgets, exchange: Exchange) -> None:
     if exchange.wasted is not None:
         grams += exchange.wasted[1]
     if grams:
-        budgets.took(exchange.key, grams, time.monotonic())
+        budgets.took(exchange.key, grams, exchange.ended)
 
 
 def _wasted(parts: Parts, exchange: Exchange) -> tuple[float, float] | None:
