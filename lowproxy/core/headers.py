@@ -34,9 +34,8 @@ def media_type(fields: Mapping[str, str]) -> str:
     return kind.partition(";")[0].strip().lower()
 
 
-def bearer(fields: Mapping[str, str]) -> str | None:
-    """The token of `Authorization: Bearer ...`; None where there is none."""
-    given = fields.get("authorization")
+def bearer(given: str | None) -> str | None:
+    """The token of an `Authorization` field, `Bearer ...`; None where there is none."""
     if given is None:
         return None
     scheme, _, token = given.partition(" ")

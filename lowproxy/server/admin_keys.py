@@ -58,7 +58,9 @@ def _guarded(
             return _error(403, "admin_api_off", _ENABLE)
         # Compared as hashes: neither length nor content shows in the time it takes.
         token = hash_key(
-            (bearer(request.headers) or "").encode("utf-8", "replace").decode()
+            (bearer(request.headers.get("Authorization")) or "")
+            .encode("utf-8", "replace")
+            .decode()
         )
         if not hmac.compare_digest(token, hash_key(secret.reveal())):
             text = "send the admin credential as 'Authorization: Bearer ...'"

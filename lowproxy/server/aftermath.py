@@ -15,7 +15,7 @@ class Aftermath:
     """Owns the tasks that outlive their request; ended with the server."""
 
     def __init__(self, policy: str, limit_s: float) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()  # answers that are read on
         self.use(policy, limit_s)
 
     def use(self, policy: str, limit_s: float) -> None:
@@ -25,19 +25,19 @@ class Aftermath:
 
     def __len__(self) -> int:
         """How many answers are being read on."""
-        return len(self._tasks)
+        return len(self.tasks)
 
     def adopt(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs `work` to its end, or to the limit, which it sees as a cancellation."""
         task = asyncio.create_task(self._within_limit(work), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     async def close(self) -> None:
         """Cancels what is still going on, and waits for its books to be written."""
-        for task in self._tasks:
+        for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def _within_limit(self, work: Coroutine[Any, Any, None]) -> None:
         with contextlib.suppress(TimeoutError):

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
 import structlog
+from aiohttp.hdrs import AUTHORIZATION
 
-from lowproxy.core.headers import bearer, lines
+from lowproxy.core.headers import lines
 from lowproxy.core.parsing import dumps
 from lowproxy.errors import LowproxyError, OverloadedError, UpstreamRefusedError
 from lowproxy.server import books, endpoints
@@ -26,14 +28,14 @@ def make_door(live: Live) -> Handler:
 async def door(live: Live, request: Request) -> Reply:
     """Opens the exchange, finds the endpoint, answers failures, writes everything down."""
     parts = live.parts  # to the end of the request, whatever is reloaded meanwhile
-    exchange = Exchange.begin(request.method)
+    exchange = Exchange(request.method == "POST")
     parts.metrics.open_requests += 1
     if parts.telemetry is not None:
         exchange.span = parts.telemetry.begin(request.headers)
     connection = request.connection
-    parts.busy[connection] = request.work
+    parts.busy[connection] = request
     try:
-        return await _serve(parts, request, exchange)
+        return await _handle(parts, request, exchange)
     except Finished as finished:
         return finished.reply
     except LowproxyError as failure:
@@ -59,15 +61,21 @@ async def door(live: Live, request: Request) -> Reply:
             _complain(exchange, exc)
 
 
-async def _serve(parts: Parts, request: Request, exchange: Exchange) -> Reply:
-    endpoint = endpoints.find(request.raw_path)
-    exchange.endpoint = endpoint.name
-    handle = endpoints.handler(endpoint, request.method)
-    exchange.key = parts.keys.identify(bearer(request.headers), exchange.created_at)
-    open_requests = parts.metrics.open_requests + len(parts.aftermath)
+def _handle(parts: Parts, request: Request, exchange: Exchange) -> Awaitable[Reply]:
+    """What answers the request, where it may be answered; to be awaited."""
+    exact = endpoints.EXACT.get((request.method, request.raw_path))
+    if exact is not None:
+        exchange.endpoint, handle = exact
+    else:
+        endpoint = endpoints.find(request.raw_path)
+        exchange.endpoint = endpoint.name
+        handle = endpoints.handler(endpoint, request.method)
+    authorization = request.headers.get(AUTHORIZATION)
+    exchange.key = parts.keys.caller(authorization, exchange.created_at)
+    open_requests = parts.metrics.open_requests + len(parts.aftermath.tasks)
     if open_requests > parts.config.server.max_requests:
         raise OverloadedError("server.max_requests are being served", retry_after_s=1)
-    return await handle(parts, request, exchange)
+    return handle(parts, request, exchange)
 
 
 def _answer(request: Request, exchange: Exchange, failure: LowproxyError) -> Reply:

@@ -60,6 +60,12 @@ _BY_PATH = {
     for prefix in PREFIXES
     for path, endpoint in ENDPOINTS.items()
 }
+# As nearly all ask for them: what metrics call it, and its handler, by method and path.
+EXACT = {
+    (method, path): (endpoint.name, handle)
+    for path, endpoint in _BY_PATH.items()
+    for method, handle in endpoint.methods.items()
+}
 # What stands in braces is the rest of the path, slashes included.
 _BELOW = {
     path.partition("{")[0]: endpoint

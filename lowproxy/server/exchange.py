@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from lowproxy.core.access import ApiKey
@@ -21,20 +22,15 @@ from lowproxy.transport.dispatch import Attempt
 _new = tuple.__new__
 
 
-class _Ids:
+def _drawn() -> Iterator[str]:
     """Unguessable ids, drawn from the system a hundred at a time: one system call each would show."""
-
-    def __init__(self) -> None:
-        self._ready: list[str] = []
-
-    def next(self) -> str:
-        if not self._ready:
-            drawn = secrets.token_urlsafe(18 * 100)
-            self._ready = [f"gen_{drawn[i : i + 24]}" for i in range(0, 2400, 24)]
-        return self._ready.pop()
+    while True:
+        drawn = secrets.token_urlsafe(18 * 100)
+        for i in range(0, 2400, 24):
+            yield f"gen_{drawn[i : i + 24]}"
 
 
-_ids = _Ids()
+_next_id = _drawn().__next__
 
 
 class Exchange:
@@ -83,7 +79,7 @@ class Exchange:
     )
 
     def __init__(self, is_post: bool) -> None:
-        self.generation_id = _ids.next()
+        self.generation_id = _next_id()
         self.created_at = time.time()
         self.began = time.monotonic()  # the same clock as of first_byte and ended
         self.is_post = is_post

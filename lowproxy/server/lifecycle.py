@@ -145,8 +145,8 @@ async def stop(live: Live, server: Server, opened: Opened) -> None:
             while linger.left(server.connections):
                 await asyncio.sleep(DRAIN_POLL_S)
     life.cutting = True
-    for task in list(parts.busy.values()):
-        task.cancel()  # while the connection is open: a stream ends with an event that says why
+    for request in list(parts.busy.values()):
+        request.work.cancel()  # while the connection is open: a stream ends with an event that says why
     await asyncio.sleep(0)
     server.pre_shutdown()
     await server.shutdown(CLOSE_S)

@@ -15,12 +15,12 @@ from lowproxy.server.aftermath import Aftermath
 from lowproxy.server.carbon import CarbonBudgets
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.scales import Scales
+from lowproxy.server.wire import Request
 from lowproxy.store.keys import KeyStore
 from lowproxy.store.ledger import Ledger
 from lowproxy.store.limiter import Limiter
 from lowproxy.telemetry import Telemetry
 from lowproxy.transport.dispatch import Dispatch
-from lowproxy.transport.run import Cancellable
 from lowproxy.transport.watch import Watch
 
 
@@ -68,8 +68,8 @@ class Parts:
     telemetry: Telemetry | None = None  # None: nobody asks for it
     # Requests that have ended and are about to be written down.
     unwritten: list[Exchange] = attrs.field(factory=list)
-    # Connections that are being answered, and what does it.
-    busy: dict[object, Cancellable] = attrs.field(factory=dict)
+    # Connections that are being answered, and the request of each.
+    busy: dict[object, Request] = attrs.field(factory=dict)
 
 
 @attrs.define

@@ -150,7 +150,7 @@ async def test_tasks_are_let_go():
 
     aftermath.adopt(work(), "x")
     await ran.wait()
-    await settled(lambda: len(aftermath._tasks), turns=5)
-    assert not aftermath._tasks
+    await settled(lambda: len(aftermath.tasks), turns=5)
+    assert not aftermath.tasks
     await aftermath.close()
     assert not Aftermath("cancel", 1.0).keeps

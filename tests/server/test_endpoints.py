@@ -3,7 +3,7 @@
 import pytest
 
 from lowproxy.errors import MethodNotAllowedError, UnknownPathError
-from lowproxy.server.endpoints import ENDPOINTS, NOT_YET, find, handler
+from lowproxy.server.endpoints import ENDPOINTS, EXACT, NOT_YET, find, handler
 
 
 @pytest.mark.parametrize("prefix", ["/api/v1", "/v1", "http://host:1/api/v1"])
@@ -87,3 +87,11 @@ def test_head_is_get():
     """The handler is the same; the body is left out on the wire."""
     endpoint = ENDPOINTS["/models"]
     assert handler(endpoint, "HEAD") is handler(endpoint, "GET")
+
+
+def test_what_is_asked_for_exactly_is_answered_as_what_is_searched_for():
+    """One look-up instead of two, with the same end."""
+    for (method, path), (name, handle) in EXACT.items():
+        endpoint = find(path)
+        assert (endpoint.name, handler(endpoint, method)) == (name, handle)
+    assert ("POST", "/v1/chat/completions") in EXACT

@@ -1,5 +1,6 @@
 """Who a token belongs to."""
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from lowproxy.core.access import ApiKey
 from lowproxy.core.keys import hash_key
 from lowproxy.errors import AuthenticationError
-from lowproxy.store.keys import KeyStore
+from lowproxy.store.keys import MOST_MARKS, KeyStore
 
 TOKEN = "lr-sk-" + "a" * 43
 GOOD = ApiKey(name="dev", hash=hash_key(TOKEN))
@@ -87,3 +88,81 @@ def test_what_is_older_than_what_is_known_changes_nothing():
     store.use(6, [])
     with pytest.raises(AuthenticationError):
         store.identify("a", 0.0)
+
+
+# --- by the header field ---------------------------------------------------------------------
+
+
+def test_a_caller_is_found_by_the_field():
+    """At first and again, however the scheme is written."""
+    store = KeyStore([GOOD])
+    for field in (f"Bearer {TOKEN}", f"bearer  {TOKEN}", f"Bearer {TOKEN}"):
+        assert store.caller(field, 0.0) is GOOD
+    assert store.caller(f"Bearer {TOKEN}", 0.0) is GOOD
+
+
+@pytest.mark.parametrize(
+    "field",
+    [None, "", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \udcff\udcfe"],
+)
+def test_a_field_without_a_good_key_is_refused_every_time(field):
+    """Also beside one that was let in."""
+    store = KeyStore([GOOD])
+    store.caller(f"Bearer {TOKEN}", 0.0)
+    for _ in range(2):
+        with pytest.raises(AuthenticationError):
+            store.caller(field, 0.0)
+
+
+def test_a_caller_that_was_known_is_asked_for_again_when_keys_change():
+    """What is revoked, disabled or edited holds from the next request."""
+    key = ApiKey("a", hash_key("a"))
+    store = KeyStore([], [key], 1)
+    assert store.caller("Bearer a", 0.0) is key
+    edited = attrs.evolve(key, region="eu")
+    store.use(2, [edited])
+    assert store.caller("Bearer a", 0.0) is edited
+    store.use(3, [attrs.evolve(key, enabled=False)])
+    with pytest.raises(AuthenticationError, match="disabled"):
+        store.caller("Bearer a", 0.0)
+    store.use(4, [edited])
+    assert store.caller("Bearer a", 0.0) is edited
+    store.use(5, [])
+    with pytest.raises(AuthenticationError, match="not known"):
+        store.caller("Bearer a", 0.0)
+
+
+def test_a_caller_that_was_known_expires():
+    """From the very second on."""
+    store = KeyStore([ApiKey("x", hash_key("t"), expires_at=100.0)])
+    assert store.caller("Bearer t", 99.9).name == "x"
+    with pytest.raises(AuthenticationError, match="expired"):
+        store.caller("Bearer t", 100.0)
+
+
+def test_who_is_found_while_keys_change_is_not_remembered():
+    """The thread that swaps keys may come between looking a key up and remembering it."""
+    key = ApiKey("a", hash_key("a"))
+    store = KeyStore([], [key], 1)
+    found = store.identify
+
+    def slowly(token, now):
+        answer = found(token, now)
+        store.use(2, [])
+        return answer
+
+    store.identify = slowly
+    assert store.caller("Bearer a", 0.0) is key
+    store.identify = found
+    with pytest.raises(AuthenticationError):
+        store.caller("Bearer a", 0.0)
+
+
+def test_what_is_remembered_is_bounded_and_is_no_key():
+    """Whatever spellings a caller thinks of."""
+    store = KeyStore([GOOD])
+    for n in range(MOST_MARKS + 10):
+        store.caller(f"Bearer {' ' * n}{TOKEN}", 0.0)
+    assert len(store._marks) <= MOST_MARKS
+    assert TOKEN not in repr(vars(store))
+    assert all(TOKEN.encode() not in mark for mark in store._marks)
