@@ -48,7 +48,7 @@ class Budget:
 
 BUDGETS = {
     "python calls per event": Budget(
-        9, "8: socket, chunk framing, deadline, relay, tail, the caller's stream"
+        3, "2: the upstream's socket, and the likeness that passes it on"
     ),
     "callbacks and tasks woken per event": Budget(
         0, "bytes run from the upstream's socket into the caller's; nobody is woken"

@@ -206,6 +206,7 @@ class PlainBody(Body):
     """A body by its length, or up to the end of the connection."""
 
     __slots__ = ()
+    between_chunks = False
 
     def feed(self, data: bytes) -> bytes:
         """The content in `data`."""
@@ -229,6 +230,11 @@ class ChunkedBody(Body):
     """A body in chunks (RFC 9112, section 7.1)."""
 
     __slots__ = ()
+
+    @property
+    def between_chunks(self) -> bool:
+        """Whether the next byte is the first of a size line."""
+        return self._left == CHUNKED and not (self._buffer or self._trailer)
 
     def feed(self, data: bytes) -> bytes:
         """The content in `data`. Raises Http1Error."""

@@ -31,7 +31,7 @@ from lowproxy.core.eco_measured import told_beside, told_in
 from lowproxy.core.parsing import loads
 from lowproxy.core.shape import Shape
 from lowproxy.core.sse import LATE_LF, Cutter, payload
-from lowproxy.core.template import Apply, learn
+from lowproxy.core.template import Template, learn
 from lowproxy.core.usage import Usage
 
 # An event that may be the final one is held whole; no provider is known to send a larger one.
@@ -112,7 +112,7 @@ class TailRewriter:
         # An event's bytes up to the end of its model value as last seen, what they become, and the
         # same while an event that begins with them may go the short way: else empty.
         self._prefix = self._new_prefix = self._known = b""
-        self.template: Apply | None = None  # while the short way is open
+        self.template: Template | None = None  # while the short way is open
         self._learned = 0  # templates so far
         self._misses = 0  # chunks that went by searches since the last one
         self._span: tuple[int, int] | None = (
@@ -144,8 +144,10 @@ class TailRewriter:
             self._text += len(data)
             return data
         template = self.template
+        if template is not None and template.pieces:
+            self._count(template)
         if template is not None and not self._cutter.carry:
-            passed = template(data)  # mostly a read is one event
+            passed = template.apply(data)  # mostly a read is one event
             if passed is not None:
                 self.pieces += 1
                 self._text += len(data) - self._overhead
@@ -153,7 +155,7 @@ class TailRewriter:
         known = self._known
         out = []
         for event in self._cutter.feed(data):
-            if template is not None and (passed := template(event)) is not None:
+            if template is not None and (passed := template.apply(event)) is not None:
                 self.pieces += 1
                 self._text += len(event) - self._overhead
                 out.append(passed)
@@ -175,6 +177,11 @@ class TailRewriter:
         return out[0] if len(out) == 1 else b"".join(out)
 
     @property
+    def between_events(self) -> bool:
+        """Whether nothing of an unfinished event is kept here."""
+        return not self._cutter.carry
+
+    @property
     def holding(self) -> bool:
         """Whether a chunk waits for what follows it."""
         return bool(self._held)
@@ -189,6 +196,8 @@ class TailRewriter:
         Where `truncated` is set afterwards the end was not clean after all: `fail` is to follow.
         """
         rest = self._cutter.rest()
+        if self.template is not None:
+            self._count(self.template)
         if self._raw or self.error is not None:
             return b""
         if self.done:
@@ -208,6 +217,8 @@ class TailRewriter:
 
     def fail(self, error: Mapping[str, Any]) -> bytes:
         """What leaves when the stream breaks: `error` is `{"error": {...}}`. Nothing once it is complete."""
+        if self.template is not None:
+            self._count(self.template)
         if self.done or self.error is not None:
             return b""
         due = self._let_go(annotated=True) if self._due else b""
@@ -226,11 +237,19 @@ class TailRewriter:
         """The upstream's usage, or our own count of what has come so far."""
         if self.usage is not None:
             return self.usage
+        if self.template is not None:
+            self._count(self.template)
         # One piece is one token with most upstreams, of four or five bytes; those that send
         # several in a piece are measured by their bytes, at four to a token.
         several = self._text > 8 * self.pieces
         completion = self._text // 4 if several else self.pieces
         return Usage(self._prompt_tokens, completion, counted=True)
+
+    def _count(self, template: Template) -> None:
+        """Takes over what the template has passed by itself."""
+        self.pieces += template.pieces
+        self._text += template.size - template.pieces * self._overhead
+        template.pieces = template.size = 0
 
     # --- one event -----------------------------------------------------------------------------
 

@@ -179,6 +179,7 @@ class PublicStream:
         self._ended = False
         self._writer: asyncio.Task[None] | None = None
         self.started = False
+        self.chunks_to = None  # aiohttp frames what it is given
 
     def attach(self, flow: Flow | None) -> None:
         """Who is paused while the caller does not keep up; None: nobody any more."""

@@ -150,6 +150,11 @@ class DirectStream:
         self._head = first
         self.started = False
 
+    @property
+    def chunks_to(self) -> asyncio.WriteTransport | None:
+        """The transport, as long as it is one of chunks."""
+        return self._transport if self._chunked and self.started else None
+
     def attach(self, flow: Flow | None) -> None:
         """Who is paused while the caller does not keep up; None: nobody any more."""
         self._connection.flow = flow

@@ -15,7 +15,7 @@ from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
 from lowproxy.server.wire import CallerStream, Reply
 from lowproxy.transport.dispatch import Stream
-from lowproxy.transport.sink import Flow
+from lowproxy.transport.sink import Flow, Short
 
 # How long the finish chunk waits for the usage that follows it.
 HOLD_S = 1.0
@@ -59,6 +59,18 @@ class Relay:
         if tail.holding or self._hold is not None:
             self._time()
 
+    def short(self) -> Short | None:
+        """Open where chunks pass by their likeness and the caller gets chunks of HTTP, too."""
+        tail, transport = self._tail, self._caller.chunks_to
+        if (
+            transport is None
+            or tail.template is None
+            or self._hold is not None
+            or not (self._begun and tail.between_events)
+        ):
+            return None
+        return tail.template.framed, transport
+
     def stop(self) -> None:
         """The stream is over: no timer stays, nobody is paused."""
         if self._hold is not None:
@@ -101,6 +113,9 @@ class _Reader:
     def write(self, data: bytes) -> None:
         """Looked at for usage, sent nowhere."""
         self._tail.feed(data)
+
+    def short(self) -> None:
+        """Every read is looked at."""
 
 
 async def relay(

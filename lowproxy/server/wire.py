@@ -54,6 +54,10 @@ class CallerStream(Protocol):
 
     started: bool
 
+    @property
+    def chunks_to(self) -> asyncio.WriteTransport | None:
+        """Where whole chunks of HTTP may be written past it, once it has started; None: nowhere."""
+
     def attach(self, flow: Flow | None) -> None:
         """Who is paused while the caller does not keep up; None: nobody any more."""
 

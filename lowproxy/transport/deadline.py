@@ -11,17 +11,18 @@ from collections.abc import Callable
 class Deadline:
     """Calls `expired(option)` once, with the name of the limit that ran out: `idle_s` or `total_s`.
 
-    A limit of 0 is none. `started` is when the request began, on the loop's clock.
+    A limit of 0 is none. `started` is when the request began, `last` when something was read, both on the
+    loop's clock.
     """
 
     __slots__ = (
         "_expired",
         "_idle_s",
-        "_last",
         "_loop",
         "_paused",
         "_timer",
         "_total_at",
+        "last",
     )
 
     def __init__(
@@ -37,14 +38,14 @@ class Deadline:
         self._idle_s = idle_s
         self._total_at = started + total_s if total_s else 0.0
         self._expired = expired
-        self._last = loop.time()
+        self.last = loop.time()
         self._paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._arm()
 
     def touch(self) -> None:
         """Something was read."""
-        self._last = self._loop.time()
+        self.last = self._loop.time()
 
     def pause(self) -> None:
         """The upstream is not being read: its silence is our own doing."""
@@ -66,7 +67,7 @@ class Deadline:
             at
             for at in (
                 self._total_at,
-                self._last + self._idle_s if self._idle_s else 0.0,
+                self.last + self._idle_s if self._idle_s else 0.0,
             )
             if at
         ]
@@ -75,11 +76,11 @@ class Deadline:
     def _fire(self) -> None:
         now = self._loop.time()
         if self._paused:
-            self._last = now
+            self.last = now
         if self._total_at and now >= self._total_at:
             self._timer = None
             self._expired("total_s")
-        elif self._idle_s and now >= self._last + self._idle_s:
+        elif self._idle_s and now >= self.last + self._idle_s:
             self._timer = None
             self._expired("idle_s")
         else:

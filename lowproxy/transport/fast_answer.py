@@ -93,6 +93,8 @@ class FastAnswer:
         if body.done:
             self._end()
             self._wake()
+        elif self._inflater is None and body.between_chunks:
+            self._shorten(sink)
 
     def lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -149,6 +151,8 @@ class FastAnswer:
                 await self._wait()
         finally:
             self._sink = None
+            if self._connection is not None:
+                self._connection.short = None
             if self._deadline is not None:
                 self._deadline.cancel()
                 self._deadline = None
@@ -175,7 +179,7 @@ class FastAnswer:
         """Closes the connection unless the body has ended."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.answer = None
+            connection.answer = connection.short = None
             connection.transport.abort()
 
     # --- helpers -------------------------------------------------------------------------------
@@ -213,6 +217,12 @@ class FastAnswer:
             if rest:
                 self.receive(rest)
         self._wake()
+
+    def _shorten(self, sink: Sink) -> None:
+        """The next reads may go past this answer, if the sink knows them by their likeness."""
+        connection, short = self._connection, sink.short()
+        if short is not None and connection is not None and self._deadline is not None:
+            connection.short, connection.deadline = short, self._deadline
 
     def _end(self) -> None:
         """The body is complete: the connection may serve another."""

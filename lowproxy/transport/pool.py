@@ -7,6 +7,9 @@ from typing import Protocol, cast
 
 import attrs
 
+from lowproxy.transport.deadline import Deadline
+from lowproxy.transport.sink import Short
+
 # Shorter than the idle limit of any provider's load balancer that is known (60 s and up).
 KEEPALIVE_S = 50.0
 
@@ -35,11 +38,13 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "answer",
+        "deadline",
         "idle_since",
         "open",
         "pool",
         "reusable",
         "shelf",
+        "short",
         "transport",
     )
 
@@ -51,6 +56,8 @@ class Connection(asyncio.Protocol):
         self.open = False
         self.reusable = True  # the upstream has not said that it will close
         self.idle_since = 0.0
+        self.short: Short | None = None  # past the answer, while it pumps
+        self.deadline: Deadline  # of the answer that pumps
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
@@ -59,6 +66,14 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the answer; anything else means that the two sides disagree."""
+        short = self.short
+        if short is not None:
+            take, transport = short
+            if not transport.is_closing() and (out := take(data)) is not None:
+                transport.write(out)
+                self.deadline.last = self.pool.now()
+                return
+            self.short = None
         if self.answer is not None:
             self.answer.receive(data)
         else:
@@ -67,6 +82,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The answer, if any, ends here."""
         self.open = False
+        self.short = None
         self.pool.forget(self)
         answer, self.answer = self.answer, None
         if answer is not None:
@@ -81,6 +97,7 @@ class Pool:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self.now = loop.time
         self._idle: dict[Target, Shelf] = {}
         self._open: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None

@@ -45,8 +45,8 @@ def test_another_text(form, padding, text):
     template = learn(learned, span(learned), MODEL)
     other = event(form, text, padded("0") if padding else "")
     assert template is not None
-    assert template(other) == other.replace(b'"up"', MODEL)
-    assert template(learned) == learned.replace(b'"up"', MODEL)
+    assert template.apply(other) == other.replace(b'"up"', MODEL)
+    assert template.apply(learned) == learned.replace(b'"up"', MODEL)
 
 
 @pytest.mark.parametrize("form", [FIRST, LAST])
@@ -74,7 +74,62 @@ def test_anything_else_is_looked_at(form, differs):
     learned = event(form)
     template = learn(learned, span(learned), MODEL)
     assert template is not None
-    assert template(differs(learned)) is None
+    assert template.apply(differs(learned)) is None
+
+
+def chunked(raw):
+    """One chunk of HTTP."""
+    return b"%x\r\n%b\r\n" % (len(raw), raw)
+
+
+@pytest.mark.parametrize("padding", [None, "xyz"])
+@given(st.text(min_size=1, max_size=20), st.integers(1, 900))
+def test_a_framed_one(padding, text, size):
+    """In its framing it becomes what it would without, framed anew, or it is left to be looked at."""
+    template = learn(
+        raw := event(FIRST, "a", padded(padding) if padding else ""), span(raw), MODEL
+    )
+    other = event(FIRST, text, padded("0" * size) if padding else "")
+    assert template is not None
+    framed = template.framed(chunked(other))
+    assert framed in (chunked(other.replace(b'"up"', MODEL)), None)
+    is_short = len(other.replace(b'"up"', MODEL)) < 1024
+    assert (framed is not None) == is_short
+    assert (template.pieces, template.size) == (is_short, len(other) * is_short)
+
+
+@pytest.mark.parametrize("padding", [None, "xyz"])
+def test_a_framed_one_at_every_cut(padding):
+    """A part of it, more than it, another size line: looked at."""
+    raw = event(FIRST, "a", padded(padding) if padding else "")
+    template = learn(raw, span(raw), MODEL)
+    assert template is not None
+    whole = chunked(raw)
+    for cut in range(len(whole)):
+        assert template.framed(whole[:cut]) is None
+        assert template.framed(whole[cut:] + whole[: cut or None]) is None
+        for other in (b"", b"0", b'"', b"\n", b"\\"):
+            changed = whole[:cut] + other + whole[cut + 1 :]
+            passed = template.framed(changed)
+            text = whole.index(b'"a"') + 1
+            inside = [
+                text,
+                *([whole.index(b"xyz") + n for n in range(3)] if padding else []),
+            ]
+            if passed is not None and changed != whole:
+                assert (other, cut in inside) in [(b"0", True)]
+    assert template.framed(b"0" + whole) is None
+    assert template.framed(whole.upper()) is None
+    assert template.framed(whole) == chunked(raw.replace(b'"up"', MODEL))
+
+
+def test_not_framed_where_the_model_comes_last():
+    """What is behind the text has to stay as it is."""
+    raw = event(LAST)
+    template = learn(raw, span(raw), MODEL)
+    assert template is not None
+    assert template.framed(chunked(raw)) is None
+    assert template.apply(raw) == raw.replace(b'"up"', MODEL)
 
 
 def test_no_model():
@@ -82,7 +137,9 @@ def test_no_model():
     raw = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
     template = learn(raw, None, MODEL)
     assert template is not None
-    assert template(raw.replace(b'"a"', b'"b c"')) == raw.replace(b'"a"', b'"b c"')
+    assert template.apply(raw.replace(b'"a"', b'"b c"')) == raw.replace(
+        b'"a"', b'"b c"'
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,4 +167,4 @@ def test_a_stream_is_on_the_short_way():
     for each in (first, later, later, later):
         assert rewriter.feed(each) == each.replace(b'"up"', MODEL)
     assert rewriter.template is not None
-    assert rewriter.template(later) == later.replace(b'"up"', MODEL)
+    assert rewriter.template.apply(later) == later.replace(b'"up"', MODEL)

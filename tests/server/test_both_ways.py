@@ -61,6 +61,40 @@ def stream(seed: int) -> list[bytes]:
     return [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
 
 
+def alike(seed: int) -> list[bytes]:
+    """A stream as most are: each chunk like the one before but for its text, and sent by itself."""
+    dice = random.Random(seed)
+    members = [
+        '"id":"c-1"',
+        '"model":"upstream-small"',
+        '"choices":[{"index":0,"delta":{"content":%s},"finish_reason":null}]',
+        *(['"obfuscation":%s'] if dice.random() < 0.5 else []),
+    ]
+    dice.shuffle(members)
+    form = f"data: {{{','.join(members)}}}\n\n"
+    events = []
+    for _ in range(dice.randint(3, 12)):
+        text = json.dumps(dice.choice([*TEXTS, "a b", "c, d."]) * dice.randint(1, 9))
+        padding = json.dumps(
+            dice.choice(["ab9", "x" * dice.randint(1, 300), "a b", ""])
+        )
+        where = [m for m in members if "%s" in m]
+        fill = tuple(padding if "obf" in m else text for m in where)
+        events.append((form % fill).encode())
+        if dice.random() < 0.1:
+            events.append(dice.choice(OTHERS) + b"\n\n")
+        if dice.random() < 0.1:  # two at once, or one in two pieces
+            events[-2:] = [b"".join(events[-2:])]
+        elif dice.random() < 0.1:
+            at = dice.randint(1, len(events[-1]) - 1)
+            events[-1:] = [events[-1][:at], events[-1][at:]]
+    if dice.random() < 0.8:
+        fill = tuple('"p"' if "obf" in m else '"t"' for m in members if "%s" in m)
+        last = (form % fill).replace("null", '"stop"').encode()
+        events += [last, f'data: {{"choices":[],"usage":{USAGE}}}\n\n'.encode()]
+    return [*events, *([b"data: [DONE]\n\n"] if dice.random() < 0.8 else [])]
+
+
 def event(dice: random.Random, lead: bytes, end: bytes) -> bytes:
     """One event on the way."""
     if dice.random() < 0.15:
@@ -84,11 +118,14 @@ def chunk(dice: random.Random, lead: bytes, choice: str) -> bytes:
 
 async def play(seen: Seen, wire: Wire) -> None:
     """The upstream: the stream that the request names."""
-    pieces = stream(json.loads(seen.body)["seed"])
+    seed = json.loads(seen.body)["seed"]
+    is_alike = seed % 4 >= 2
     await wire.head(headers=HEAD, chunked=True)
-    for piece in pieces:
+    for piece in (alike if is_alike else stream)(seed):
         if piece:
             await wire.chunk(piece)
+        if is_alike:  # so that a read is mostly one of them
+            await asyncio.sleep(0)
     await wire.end()
 
 
