@@ -17,9 +17,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +36,12 @@ from lowproxy.core.eco import ModelFacts
 from lowproxy.core.eco_methods import DEFAULT
 from lowproxy.core.record import UsageRecord
 from lowproxy.core.routing import decide
-from lowproxy.core.routing_trace import trace
+from lowproxy.core.routing_trace import Routed
 from lowproxy.core.usage import Usage
 from lowproxy.grid.annual import AnnualGrid
 from lowproxy.store.connecting import open_migrated
 from lowproxy.store.ledger import Ledger, Terms
+from lowproxy.transport.dispatch import Attempt
 
 RECORDS = 50_000
 # Requests to a decision: what was measured changes by the second, and decisions with it.
@@ -198,7 +197,7 @@ def _records(count: int) -> list[UsageRecord]:
     grid = AnnualGrid.load().intensity("FR", "eu-west")
     rates = DEFAULT.coefficients(ModelFacts(24.0, 24.0), grid, 1.2)
     now, usage = time.time(), Usage(500, 200, 100)
-    traces = _traces(count)
+    routes = _routes(count)
     return [
         UsageRecord(
             generation_id=f"gen_{hash(str(number)) & (2**64 - 1):024x}",
@@ -218,24 +217,23 @@ def _records(count: int) -> list[UsageRecord]:
             duration_ms=12.6,
             usage=usage,
             impact=rates.impact(usage),
-            attempts=(("provider-1/bench", "ok"),),
+            attempts=((routes[number // SHARED].decision.chosen.id, "ok"),),
             cost_nano=number,
             currency="EUR",
-            trace=traces[number // SHARED],
+            trace=routes[number // SHARED],
         )
         for number in range(count)
     ]
 
 
-def _traces(count: int) -> list[Callable[[], dict[str, Any]]]:
+def _routes(count: int) -> list[Routed]:
     """How they were routed, among ten candidates."""
     pool = pool_of(10, 1)
     chat = attrs.evolve(ChatRequest.parse(UNIT_BODY), models=tuple(pool.by_model))
-    made: list[Callable[[], dict[str, Any]]] = []
+    made = []
     for _ in range(count // SHARED + 1):
         decision = decide(chat, ApiKey("bench", ""), pool)
-        attempts = [(decision.chosen.id, "ok", 0.0126)]
-        made.append(partial(trace, decision, attempts, decision.chosen.id))
+        made.append(Routed(decision, [Attempt(decision.chosen.id, "ok", 0.0126)]))
     return made
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from lowproxy.core.eco import EcoImpact
+from lowproxy.core.routing_trace import Routed
 from lowproxy.core.usage import Usage
 
 
@@ -40,7 +41,7 @@ class UsageRecord(NamedTuple):
     wasted: tuple[float, float] | None = None  # Wh and grams of attempts that failed
     cost_nano: int | None = None  # billionths of a unit of `currency`; None: no price
     # How the route was chosen, for JSON: worked out where the books are kept, not on the way of a request.
-    trace: Callable[[], Mapping[str, Any]] | None = None
+    trace: Routed | Callable[[], Mapping[str, Any]] | None = None
 
 
 KIND = slice(6, 14)

@@ -5,7 +5,7 @@ all else is worked out when a trace is wanted.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from lowproxy.core.eco_block import six
 from lowproxy.core.ordering import ordered
@@ -21,6 +21,36 @@ MOST = 50
 _BY_PRICE = Scale("default", Weights(0.0, 0.0, 1.0), "price")
 
 Attempted = tuple[str, str, float]  # candidate, outcome, seconds
+
+
+class Tried(Protocol):
+    """One attempt of a request."""
+
+    @property
+    def candidate(self) -> str:
+        """Its id."""
+
+    @property
+    def outcome(self) -> str:
+        """`ok`, or what went wrong."""
+
+    @property
+    def duration_s(self) -> float:
+        """How long it took."""
+
+
+class Routed(NamedTuple):
+    """How one request was routed; called, it tells its trace, which takes a while."""
+
+    decision: RouteDecision
+    attempts: Sequence[Tried]
+
+    def __call__(self) -> dict[str, Any]:
+        """As `trace`."""
+        last = self.attempts[-1] if self.attempts else None
+        used = last.candidate if last is not None and last.outcome == "ok" else None
+        attempts = [(a.candidate, a.outcome, a.duration_s) for a in self.attempts]
+        return trace(self.decision, attempts, used)
 
 
 class _Scored(NamedTuple):

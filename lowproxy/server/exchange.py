@@ -12,7 +12,7 @@ from lowproxy.core.limits import Rates, Reservation
 from lowproxy.core.rate_fields import rate_lines
 from lowproxy.core.record import UsageRecord
 from lowproxy.core.routing import RouteDecision
-from lowproxy.core.routing_trace import trace
+from lowproxy.core.routing_trace import Routed
 from lowproxy.core.upstreams import Candidate
 from lowproxy.core.usage import Usage
 from lowproxy.errors import LowproxyError
@@ -169,10 +169,7 @@ class Exchange:
         """How the request was routed, so far: candidates and attempts. Empty before a decision."""
         if self.decision is None:
             return {}
-        attempts = [(a.candidate, a.outcome, a.duration_s) for a in self.attempts]
-        last = self.attempts[-1] if self.attempts else None
-        used = last.candidate if last is not None and last.outcome == "ok" else None
-        return trace(self.decision, attempts, used)
+        return Routed(self.decision, self.attempts)()
 
     def about(self) -> dict[str, Any]:
         """The `lowrouter` object of what is not an answer: the id, and the trace where it is wanted."""
@@ -230,6 +227,8 @@ class Exchange:
                 self.unreadable_events,
                 self.wasted,
                 cost_nano,
-                None if self.decision is None else self.routing_trace,
+                None
+                if self.decision is None
+                else _new(Routed, (self.decision, attempts)),
             ),
         )

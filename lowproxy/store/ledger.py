@@ -20,8 +20,14 @@ import structlog
 
 from lowproxy.core.record import UsageRecord
 from lowproxy.store import ledger_books as books
-from lowproxy.store.database import Database, StoreError, StoreRefusedError
-from lowproxy.store.ledger_rows import Rows, Values, named
+from lowproxy.store.database import (
+    Database,
+    StoreError,
+    StoreRefusedError,
+    StoreRowError,
+)
+from lowproxy.store.ledger_alike import ShortRows
+from lowproxy.store.ledger_rows import Rows, named
 from lowproxy.store.ledger_spill import Spill, SpillFullError, read
 
 log = structlog.get_logger("lowproxy.ledger")
@@ -75,7 +81,7 @@ class Ledger:
         self._terms, self._clock = terms, clock
         self._waiting: deque[UsageRecord] = deque()
         self._writing: list[UsageRecord] = []
-        self._rows = Rows()
+        self._rows, self._short = Rows(), ShortRows(clock)
         self._database: Database | None = None
         self._rests_until = 0.0
         self._rest_s = REST_S
@@ -180,7 +186,7 @@ class Ledger:
                     self._writing = batch
                     for _ in batch:
                         self._waiting.popleft()
-                    if not self._write([self._rows.of(record) for record in batch]):
+                    if not self._write(batch):
                         self._waiting.extendleft(reversed(batch))
                         break
                 self._writing = []
@@ -193,26 +199,36 @@ class Ledger:
         except Exception as exc:  # noqa: BLE001 - the thread must outlive a bug of ours
             log.error("ledger.bug", kind=type(exc).__name__)
 
-    def _write(self, rows: list[Values]) -> bool:
+    def _write(self, records: list[UsageRecord]) -> bool:
         """Whether they are written down, in the database or aside."""
         database = self._ready()
         if database is None:
-            return self._put_aside(rows)
+            return self._put_aside(records)
         try:
             self._busy_since = time.monotonic()
-            _, dropped = books.put_or_drop(database, rows)
+            dropped = self._put(database, records)
         except StoreError as exc:
             self._gone(exc)
-            return self._put_aside(rows)
+            return self._put_aside(records)
         finally:
             self._busy_since = None
-        self.counts.written += len(rows) - dropped
+        self.counts.written += len(records) - dropped
         self.counts.lost += dropped
         return True
 
-    def _put_aside(self, rows: list[Values]) -> bool:
+    def _put(self, database: Database, records: list[UsageRecord]) -> int:
+        """How many of them no database takes: they are dropped."""
+        try:
+            books.put_records(database, records, self._short, self._rows)
+        except StoreRowError:
+            rows = [self._rows.of(record) for record in records]
+            return books.put_or_drop(database, rows)[1]
+        return 0
+
+    def _put_aside(self, records: list[UsageRecord]) -> bool:
         """Whether the spill file took them; a full disk may have room the next time."""
         spill = self._terms.spill
+        rows = [self._rows.of(record) for record in records]
         try:
             if spill is None:
                 raise SpillFullError("there is no directory for records that wait")
@@ -245,6 +261,7 @@ class Ledger:
             self._told.clear()
 
     def _gone(self, exc: StoreError) -> None:
+        self._short.forget()  # it may be another one when it is back
         if self._database is not None:
             with contextlib.suppress(Exception):
                 self._database.close()

@@ -1,4 +1,7 @@
-"""The statements on the table `requests`: put in, find, sum up, stream, prune."""
+"""The statements on the tables `requests` and `alike`: put in, find, sum up, stream, prune.
+
+Who wants whole records asks the view `records`; what is in the index is asked of the table itself.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,27 +10,41 @@ from typing import Any
 
 import orjson
 
-from lowproxy.store.database import Database, StoreRowError
-from lowproxy.store.ledger_rows import COLUMNS, Values, named
+from lowproxy.core.record import UsageRecord
+from lowproxy.store.database import Database, StoreError, StoreRowError
+from lowproxy.store.ledger_alike import ALIKE, FRESH_S, SHORT, ShortRows
+from lowproxy.store.ledger_rows import COLUMNS, Rows, Values, named
 
 # Rows to a statement. Between two statements the event loop may run; each start of one
 # may have to wait five milliseconds for a busy loop, so they must not be small.
 CHUNKS = (128, 16, 1)
+SHORT_CHUNKS = (128, 32, 8, 1)
 PRUNED = 500  # rows to a transaction: nobody waits long for one
 
 _NAMES = ", ".join(COLUMNS)
-_ROW = f"({', '.join('?' * len(COLUMNS))})"
-# By generation_id: what is put in twice is there once.
-_SQLITE = {
-    size: f"INSERT INTO requests ({_NAMES}) VALUES {', '.join([_ROW] * size)}"
-    " ON CONFLICT DO NOTHING"
-    for size in CHUNKS
-}
-# One parameter for all rows: to convert each of them would cost us more than the server.
-_POSTGRESQL = (
-    f"INSERT INTO requests ({_NAMES}) SELECT {_NAMES}"
-    " FROM json_populate_recordset(NULL::requests, ?::json) ON CONFLICT DO NOTHING"
-)
+
+
+class _Into:
+    """The statements that put rows into a table. By its key: what is put in twice is there once."""
+
+    def __init__(self, table: str, columns: tuple[str, ...], sizes: tuple[int, ...]):
+        names, row = ", ".join(columns), f"({', '.join('?' * len(columns))})"
+        first, last = f"INSERT INTO {table} ({names}) VALUES", "ON CONFLICT DO NOTHING"
+        self.columns = columns
+        self.sqlite = [
+            (size, f"{first} {', '.join([row] * size)} {last}") for size in sizes
+        ]
+        # One parameter for all rows: to convert each of them would cost us more than the server.
+        self.postgresql = (
+            f"INSERT INTO {table} ({names}) SELECT {names}"
+            f" FROM json_populate_recordset(NULL::{table}, ?::json)"
+            " ON CONFLICT DO NOTHING"
+        )
+
+
+_WHOLE = _Into("requests", COLUMNS, CHUNKS)
+_SHORT = _Into("requests", SHORT, SHORT_CHUNKS)
+_ALIKE = _Into("alike", ALIKE, (1,))
 
 
 def put(database: Database, rows: Sequence[Values]) -> int:
@@ -35,15 +52,42 @@ def put(database: Database, rows: Sequence[Values]) -> int:
     if not rows:
         return 0
     with database.transaction():
-        if database.dialect == "postgresql":
-            text = _json(rows)
-            return database.execute(_POSTGRESQL, (text,))
-        added = begin = 0
-        for size in CHUNKS:
-            while len(rows) - begin >= size:
-                part = chain.from_iterable(rows[begin : begin + size])
-                added += database.execute(_SQLITE[size], tuple(part))
-                begin += size
+        return _insert(database, _WHOLE, rows)
+
+
+def put_records(
+    database: Database, records: Sequence[UsageRecord], short: ShortRows, rows: Rows
+) -> None:
+    """Puts records in, in one transaction, as short rows where that is possible.
+
+    They become rows a few at a time: this thread lets others run between two statements.
+    Raises StoreError, and then none is in.
+    """
+    try:
+        with database.transaction():
+            for begin in range(0, len(records), SHORT_CHUNKS[0]):
+                made, others = short.of(records[begin : begin + SHORT_CHUNKS[0]])
+                _insert(database, _SHORT, made)
+                if others:
+                    _insert(database, _WHOLE, [rows.of(each) for each in others])
+            _insert(database, _ALIKE, short.new)
+    except StoreError:
+        short.forget()
+        raise
+    short.new.clear()
+
+
+def _insert(database: Database, into: _Into, rows: Sequence[Values]) -> int:
+    if not rows:
+        return 0
+    if database.dialect == "postgresql":
+        return database.execute(into.postgresql, (_json(into.columns, rows),))
+    added = begin = 0
+    for size, statement in into.sqlite:
+        while len(rows) - begin >= size:
+            part = chain.from_iterable(rows[begin : begin + size])
+            added += database.execute(statement, tuple(part))
+            begin += size
     return added
 
 
@@ -67,7 +111,7 @@ def find(
 ) -> Mapping[str, Any] | None:
     """One request of a key, by the names of the columns."""
     rows = database.query(
-        f"SELECT {_NAMES} FROM requests WHERE generation_id = ? AND key_id = ?",
+        f"SELECT {_NAMES} FROM records WHERE generation_id = ? AND key_id = ?",
         (generation_id, key_id),
     )
     return named(rows[0]) if rows else None
@@ -78,28 +122,40 @@ def stream(
 ) -> Iterator[Mapping[str, Any]]:
     """All requests that began in [since, until), in that order; few are in memory at once."""
     rows = database.stream(
-        f"SELECT {_NAMES} FROM requests WHERE created_at >= ? AND created_at < ?"
+        f"SELECT {_NAMES} FROM records WHERE created_at >= ? AND created_at < ?"
         " ORDER BY created_at",
         (since, until),
     )
     return map(named, rows)
 
 
-def _json(rows: Sequence[Values]) -> str:
+def _json(columns: Sequence[str], rows: Sequence[Values]) -> str:
     try:
-        return orjson.dumps([named(row) for row in rows]).decode()
+        return orjson.dumps(
+            [dict(zip(columns, row, strict=True)) for row in rows]
+        ).decode()
     except TypeError as exc:
         raise StoreRowError(str(exc)) from exc
 
 
 def prune(database: Database, before: float) -> int:
-    """Deletes the oldest requests that began before then, a few hundred at most; how many."""
+    """Deletes the oldest requests that began before then, a few hundred at most; how many.
+
+    And what they had in common, when no later one can refer to it.
+    """
     with database.transaction():
-        return database.execute(
+        gone = database.execute(
             "DELETE FROM requests WHERE generation_id IN (SELECT generation_id"
             f" FROM requests WHERE created_at < ? ORDER BY created_at LIMIT {PRUNED})",
             (before,),
         )
+        if gone < PRUNED:
+            database.execute(
+                "DELETE FROM alike WHERE id IN (SELECT id FROM alike"
+                f" WHERE made_at < ? ORDER BY made_at LIMIT {PRUNED})",
+                (before - 2 * FRESH_S,),
+            )
+    return gone
 
 
 def carbon_g(database: Database, since: float, until: float) -> float:

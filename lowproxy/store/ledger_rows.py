@@ -104,7 +104,7 @@ class Rows:
             record.status,
             record.error,
             record.key_id,
-            _readable(record.requested_model),
+            readable(record.requested_model),
             record.resolved_model,
             record.provider,
             record.region,
@@ -118,7 +118,7 @@ class Rows:
             None if wasted is None else wasted[0],
             None if wasted is None else wasted[1],
             record.unreadable_events,
-            self._tried(record.attempts),
+            self.tried(record.attempts),
             None if record.trace is None else self._trace(record.trace()),
         )
 
@@ -139,7 +139,8 @@ class Rows:
         own = orjson.dumps(kept_attempts(told, places))
         return (text + b"," + own[1:]).decode()
 
-    def _tried(self, attempts: tuple[tuple[str, str], ...]) -> str | None:
+    def tried(self, attempts: tuple[tuple[str, str], ...]) -> str | None:
+        """Attempts as JSON."""
         if not attempts:
             return None
         text = self._attempts.get(attempts)
@@ -159,13 +160,16 @@ class Rows:
             impact.carbon_g_high,
             impact.embodied_g,
             impact.water_ml,
-            *(impact.basis.texts.get("ledger") or _based(impact)),
+            *based(impact),
         )
 
 
-def _based(impact: EcoImpact) -> Values:
-    """The columns that requests with the same basis have in common; kept with it."""
+def based(impact: EcoImpact) -> Values:
+    """The columns that requests with the same basis have in common, from `accuracy` to `eco`; kept with it."""
     basis, grid = impact.basis, impact.grid
+    columns: Values | None = basis.texts.get("ledger")
+    if columns is not None:
+        return columns
     columns = basis.texts["ledger"] = (
         basis.accuracy,
         basis.methodology_version,
@@ -178,7 +182,7 @@ def _based(impact: EcoImpact) -> Values:
     return columns
 
 
-def _readable(name: str | None) -> str | None:
+def readable(name: str | None) -> str | None:
     """A name that a caller sent, as it is put down: no control characters, not too long."""
     if name is None or (len(name) <= MOST_CHARS and name.isprintable()):
         return name
@@ -194,6 +198,7 @@ def _tokens(usage: Usage) -> Values:
 
 
 def _rest(impact: EcoImpact) -> str:
+    """What an estimate says without columns of its own, as JSON."""
     fields = eco_fields(impact, full=True)
     return orjson.dumps(
         {name: value for name, value in fields.items() if name not in _ELSEWHERE}

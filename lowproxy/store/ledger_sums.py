@@ -67,7 +67,7 @@ def sums(
     grouped = ", ".join([*names, "currency"])
     where = "created_at >= ? AND created_at < ?" + (" AND key_id = ?" if key else "")
     rows = database.query(
-        f"SELECT {grouped}, {_SUMS} FROM requests WHERE {where}"
+        f"SELECT {grouped}, {_SUMS} FROM records WHERE {where}"
         f" GROUP BY {grouped} ORDER BY {grouped}",
         (since, until, *([key] if key else [])),
     )

@@ -1,0 +1,233 @@
+"""A short row says what a whole one says: whoever reads cannot tell them apart."""
+
+import math
+
+import orjson
+import pytest
+
+from lowproxy.core.eco import Reading
+from lowproxy.core.routing import RouteDecision, decide
+from lowproxy.core.routing_trace import Routed
+from lowproxy.core.trace_kept import read_trace
+from lowproxy.core.usage import Usage
+from lowproxy.store import ledger_books as books
+from lowproxy.store.ledger_alike import ALIKE, FRESH_S, MOST, SHORT, ShortRows
+from lowproxy.store.ledger_rows import Rows, named
+from lowproxy.store.ledger_sums import sums
+from lowproxy.store.migrations import known, migrate
+from lowproxy.transport.dispatch import Attempt
+from tests.core.test_routing_trace import CHEAP, CLEAN, KEY, POOL, ask
+from tests.store.records import NOON, impact, record
+
+DECISION = decide(ask(), KEY, POOL)
+IMPACT = impact()  # with one reading of the grid, as while that is in force
+
+
+@pytest.fixture
+def ready(database):
+    """A database with its tables."""
+    migrate(database)
+    return database
+
+
+def routed(*attempts, decision=DECISION):
+    """A record's part of how it was routed: candidate, outcome and seconds of each attempt."""
+    tried = [Attempt(candidate.id, *rest) for candidate, *rest in attempts]
+    return {
+        "trace": Routed(decision, tried),
+        "attempts": tuple((each.candidate, each.outcome) for each in tried),
+    }
+
+
+def put(database, *records, short=None):
+    """Puts them in as the ledger does."""
+    books.put_records(database, records, short or ShortRows(), Rows())
+
+
+RECORDS = {
+    "usual": {},
+    "routed": routed((CLEAN, "ok", 0.0123)),
+    "slow": routed((CLEAN, "ok", 1234.56789)),
+    "failed over": routed((CLEAN, "timeout", 1.0), (CHEAP, "ok", 0.2)),
+    "failed": {**routed((CLEAN, "timeout", 1.0)), "error": "timeout", "status": "x"},
+    "somebody else": routed((POOL.by_model["m"][2], 'with "quotes"', 0.5)),
+    "without an attempt": routed(),
+    "without a world": routed((CLEAN, "ok", 0.1), decision=RouteDecision((CLEAN,))),
+    "refused": {
+        "usage": None,
+        "impact": None,
+        "attempts": (),
+        "resolved_model": None,
+        "provider": None,
+        "region": None,
+        "key_id": None,
+        "latency_ms": None,
+        "cost_nano": None,
+        "currency": None,
+        "error": "invalid_api_key",
+    },
+    "wasteful": {"wasted": (0.25, 0.125)},
+    "counted": {"usage": Usage(7, 3, counted=True)},
+    "too many": {"usage": Usage(10**30, 1)},
+    "measured": {
+        "impact": impact().but(method="measured", reading=Reading("n", 1.0, "gpu"))
+    },
+    "watered": {"impact": impact().but(water_ml=1.5, embodied_g=0.25)},
+    "told otherwise": {"trace": lambda: {"chosen": "ä"}},
+    "an odd name": {"requested_model": "a\0b" + "x" * 1000},
+}
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_it_is_read_as_a_whole_row(ready, kind):
+    """Every column, whatever the request was."""
+    made = record(7, **{"key_id": "alice", **RECORDS[kind]})
+
+    put(ready, made, record(8))
+
+    (found, _) = books.stream(ready, 0, NOON * 2)
+    assert found == named(Rows().of(made))
+    if made.key_id is not None:
+        assert books.find(ready, "gen_000007", "alice") == found
+
+
+def test_what_is_alike_stands_once(ready):
+    """However many records there are, and in whichever batch they came."""
+    short = ShortRows()
+    for batch in range(3):
+        numbers = range(batch * 300, batch * 300 + 300)
+        records = [
+            record(n, impact=IMPACT, **routed((CLEAN, "ok", n / 1000))) for n in numbers
+        ]
+        put(ready, *records, short=short)
+
+    assert ready.query("SELECT count(*) FROM alike") == [(1,)]
+    rows = list(books.stream(ready, 0, NOON * 2))
+    assert len(rows) == 900
+    told = read_trace(orjson.loads(rows[850]["routing_trace"]))
+    assert told["attempts"][0]["duration_ms"] == 850.0
+    assert told["candidates"] == DECISION.told["candidates"]
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 40, 127, 128, 129, 300, 1024])
+def test_all_are_put_in(ready, count):
+    """Whatever their number; a second time changes nothing."""
+    records = [record(number, impact=IMPACT) for number in range(count)]
+    put(ready, *records)
+    put(ready, *records)
+
+    ids = [row["generation_id"] for row in books.stream(ready, 0, NOON * 2)]
+    assert ids == [each.generation_id for each in records]
+
+
+def test_sums_are_the_same(ready):
+    """By everything that can be summed by."""
+    mixed = [
+        record(n, region=f"r{n % 2}", **routed((CLEAN, "ok", 1))) for n in range(9)
+    ]
+    by = ("day", "model", "key", "provider", "region")
+    put(ready, *mixed)
+    found = sums(ready, by, 0, NOON * 2)
+    ready.execute("DELETE FROM requests")
+    books.put(ready, [Rows().of(each) for each in mixed])
+
+    assert found == sums(ready, by, 0, NOON * 2)
+    assert [each.of[-1] for each in found] == ["r0", "r1"]
+
+
+def test_a_batch_that_was_not_taken_is_forgotten(ready):
+    """What it had in common is put in with the next one."""
+    short = ShortRows()
+    with pytest.raises(books.StoreRowError):
+        put(ready, record(1, created_at=None), short=short)
+    assert not list(books.stream(ready, 0, NOON * 2))
+
+    put(ready, record(2), short=short)
+
+    (row,) = books.stream(ready, 0, NOON * 2)
+    assert row["resolved_model"] == "acme/small"
+
+
+def test_what_nobody_refers_to_any_more_is_deleted(ready):
+    """Not before: one may be referred to for an hour after it was made."""
+    now = NOON
+    short = ShortRows(lambda: now)
+    put(ready, record(1, impact=IMPACT), short=short)
+    now = NOON + FRESH_S - 1
+    put(ready, record(2, impact=IMPACT, created_at=now), short=short)
+    now = NOON + FRESH_S
+    put(ready, record(3, impact=IMPACT, created_at=now), short=short)
+    assert ready.query("SELECT count(*) FROM alike") == [(2,)]
+
+    books.prune(ready, NOON + FRESH_S - 1)
+    assert [row["provider"] for row in books.stream(ready, 0, NOON * 2)] == ["acme"] * 2
+    assert ready.query("SELECT count(*) FROM alike") == [(2,)]
+
+    books.prune(ready, NOON + FRESH_S * 2 + 1)
+    assert ready.query("SELECT count(*) FROM alike") == [(1,)]
+    books.prune(ready, NOON + FRESH_S * 4)
+    assert ready.query("SELECT count(*) FROM alike") == [(0,)]
+
+
+def test_a_clock_that_is_set_back_keeps_nothing_too_long():
+    """What was remembered under the later time is made again."""
+    now = NOON
+    short = ShortRows(lambda: now)
+    short.of([record(1, impact=IMPACT)])
+    now = NOON - 10 * FRESH_S
+    short.of([record(2, impact=IMPACT)])
+
+    assert len(short.new) == 2
+
+
+def test_little_is_remembered():
+    """Decisions of a busy day do not fill the memory."""
+    short = ShortRows()
+    short.of([record(n, impact=IMPACT, error=f"e{n}") for n in range(MOST * 3)])
+
+    assert len(short.new) == MOST * 3
+    assert len(short._known) <= MOST
+
+
+def test_no_value_is_none():
+    """Python's driver for SQLite takes ten times as long for one."""
+    ((row,), _) = ShortRows().of([record(1, **RECORDS["refused"])])
+
+    assert None not in row
+    assert math.isnan(row[SHORT.index("prompt_tokens")])
+
+
+def test_the_columns_are_the_tables(ready):
+    """All of `alike`; short rows and it together have all of `requests`."""
+    there = _columns(ready, "alike")
+    assert there == list(ALIKE)
+    both = {*SHORT, *ALIKE} - {"id", "made_at", "alike", "decision"} | {"total_tokens"}
+    assert both == set(_columns(ready, "records"))
+
+
+def _columns(database, name):
+    if database.dialect == "sqlite":
+        return [row[1] for row in database.query(f"PRAGMA table_info({name})")]
+    rows = database.query(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = ?"
+        " ORDER BY ordinal_position",
+        (name,),
+    )
+    return [each for (each,) in rows]
+
+
+def test_what_an_earlier_version_wrote_is_read(database):
+    """And what one writes that still runs while the others are replaced."""
+    migrate(database, known()[:3])
+    before = [Rows().of(record(n, **routed((CLEAN, "ok", 0.1)))) for n in range(3)]
+    books.put(database, before[:2])
+    migrate(database)
+    put(database, record(3))
+    books.put(database, before[2:])
+
+    rows = list(books.stream(database, 0, NOON * 2))
+    assert [row["generation_id"] for row in rows] == [f"gen_{n:06}" for n in range(4)]
+    assert rows[:3] == [named(each) for each in before]
+    assert books.spent(database, NOON)["alice"][0] == 4 * 12_345
+    (all_of_them,) = sums(database, ("model",), 0, NOON * 2)
+    assert all_of_them.requests == 4
