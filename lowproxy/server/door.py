@@ -85,7 +85,7 @@ def _answer(request: Request, exchange: Exchange, failure: LowproxyError) -> Rep
         else failure.status
     )
     exchange.failed(failure, status)
-    if exchange.begun or exchange.first_byte is not None:
+    if exchange.begun is not None or exchange.first_byte is not None:
         # Another head would be taken for a part of the body: better an end that is seen to be one.
         return Reply(status, keep_alive=False)
     exchange.http_status = status

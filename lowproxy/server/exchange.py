@@ -16,6 +16,7 @@ from lowproxy.core.routing_trace import Routed
 from lowproxy.core.upstreams import Candidate
 from lowproxy.core.usage import Usage
 from lowproxy.errors import LowproxyError
+from lowproxy.server.wire import CallerStream
 from lowproxy.telemetry import Span
 from lowproxy.transport.dispatch import Attempt
 
@@ -114,7 +115,8 @@ class Exchange:
         self.trace = False  # the answer is to tell how it was routed
         # By the request or by the key: the answer says how sure the place is.
         self.pinned = False
-        self.begun = False  # a head has left, though nothing of the answer behind it
+        # Whose head has left, though nothing of the answer behind it.
+        self.begun: CallerStream | None = None
         self.deferred = False  # the books are written later, by the aftermath
 
     def __repr__(self) -> str:
@@ -139,7 +141,7 @@ class Exchange:
     def decided(self, decision: RouteDecision) -> None:
         """A route was chosen."""
         self.decision = decision
-        self.candidate = decision.chosen
+        self.candidate = decision.candidates[0]
 
     def answered(self) -> None:
         """The attempts are over: the last one's candidate is who served."""

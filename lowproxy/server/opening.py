@@ -1,7 +1,8 @@
 """Wait for an answer: what the caller sees meanwhile, and what becomes of it when the caller leaves."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.eco_measured import told_above, told_in
@@ -31,14 +32,14 @@ def stream_fields(exchange: Exchange, answer: Answer | None) -> str:
     return lines([("Content-Type", kind)]) + ours + down
 
 
-async def open_answer(
+def open_answer(
     parts: Parts,
     request: Request,
     decision: RouteDecision,
     chat: ChatRequest,
     exchange: Exchange,
-) -> tuple[Opened, CallerStream | None]:
-    """The first answer that is one, and the caller's stream where it had to begin before.
+) -> Coroutine[Any, Any, Opened]:
+    """The first answer that is one; `exchange.begun` is the caller's stream where it had to begin before.
 
     Raises UpstreamError while an answer can still say so, else Finished.
     """
@@ -48,32 +49,26 @@ async def open_answer(
     fields: Mapping[str, str] = request.headers
     if exchange.span is not None:  # the upstream is asked by us, not by the caller
         fields = {**dict(forwarded(fields, UP)), **dict(exchange.span.fields())}
-    try:
-        if not every_s and not keeps:
-            opened = await parts.dispatch.open(
-                decision, chat, fields, exchange.attempts
-            )
-            return opened, None
-        work = parts.dispatch.open(decision, chat, fields, exchange.attempts)
-        task = asyncio.create_task(work, name=f"open {exchange.generation_id}")
-        return await _wait(parts, request, task, exchange, every_s)
-    finally:
-        exchange.answered()
+    work = parts.dispatch.open(decision, chat, fields, exchange.attempts)
+    if every_s or keeps:
+        return _wait(parts, request, work, exchange, every_s)
+    return work
 
 
 async def _wait(
     parts: Parts,
     request: Request,
-    task: asyncio.Task[Opened],
+    work: Coroutine[Any, Any, Opened],
     exchange: Exchange,
     every_s: float,
-) -> tuple[Opened, CallerStream | None]:
+) -> Opened:
+    task = asyncio.create_task(work, name=f"open {exchange.generation_id}")
     caller: CallerStream | None = None
     try:
         while not (await asyncio.wait({task}, timeout=every_s or None))[0]:
             if caller is None:
                 caller = request.stream(200, stream_fields(exchange, None))
-                exchange.http_status, exchange.begun = 200, True
+                exchange.http_status, exchange.begun = 200, caller
             caller.write(_COMMENT)
     except asyncio.CancelledError:
         if every_s or parts.life.cutting:
@@ -85,13 +80,13 @@ async def _wait(
             parts.aftermath.adopt(_wait_on(parts, task, exchange), name)
         raise
     if caller is None:
-        return task.result(), None
+        return task.result()
     return await _settle(task, exchange, caller)
 
 
 async def _settle(
     task: asyncio.Task[Opened], exchange: Exchange, caller: CallerStream
-) -> tuple[Opened, CallerStream]:
+) -> Opened:
     """The status 200 is out: a failure can only be told within the stream."""
     failure: LowproxyError
     try:
@@ -100,7 +95,7 @@ async def _settle(
         failure = exc
     else:
         if isinstance(opened, Stream):
-            return opened, caller
+            return opened
         opened.answer.close()
         name = opened.candidate.endpoint.id
         failure = UpstreamUnreadableError(f"{name}: answered a stream with one object")

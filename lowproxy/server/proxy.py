@@ -65,7 +65,12 @@ async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -
         else:
             decision = await admit(parts, exchange, chat, decision)
     exchange.decided(decision)
-    opened, caller = await open_answer(parts, request, decision, chat, exchange)
+    try:
+        opened = await open_answer(parts, request, decision, chat, exchange)
+    except BaseException:
+        exchange.answered()
+        raise
+    exchange.candidate = opened.candidate
     if exchange.conversation is not None and parts.affinity is not None:
         tokens = _tokens(chat.prompt_bytes)
         where, now = opened.candidate.id, time.monotonic()
@@ -83,6 +88,7 @@ async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -
         reading_is_late=opened.candidate.endpoint.provider.energy_late,
     )
     del chat, decision  # the body is not needed while the answer streams
+    caller = exchange.begun
     if caller is None:
         fields = stream_fields(exchange, opened.answer)
         caller = request.stream(opened.answer.status, fields)
