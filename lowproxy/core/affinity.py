@@ -25,6 +25,7 @@ CACHED_ENERGY = 0.1
 MARGIN = 0.2
 # Shorter prompts are cached by nobody.
 LEAST_PROMPT_TOKENS = 1024
+LEAST_PROMPT_BYTES = LEAST_PROMPT_TOKENS * BYTES_PER_TOKEN
 # How much of the first message tells conversations apart.
 _OPENING_BYTES = 4096
 
@@ -53,7 +54,7 @@ class Affinity:
 
         None where the prompt is too short for anybody's cache.
         """
-        if chat.prompt_bytes < LEAST_PROMPT_TOKENS * BYTES_PER_TOKEN:
+        if chat.prompt_bytes < LEAST_PROMPT_BYTES:
             return None
         body = chat.body
         start = body.find(b'"messages"')

@@ -15,6 +15,8 @@ from lowproxy.core.vitals import CredentialHealth, HealthView, Latencies, Vitals
 FRESH_S = 1.0
 
 _NOBODY: frozenset[str] = frozenset()
+# Who rests, the latencies of whole answers, and those of streams.
+Readings = tuple[frozenset[str], Latencies, Latencies]
 
 
 class Health:
@@ -35,6 +37,8 @@ class Health:
         self._resting_ends = float("-inf")
         self._latencies = (Latencies(), Latencies())
         self._latencies_end = float("-inf")
+        self._readings: Readings = (_NOBODY, *self._latencies)
+        self._readings_end = float("-inf")
 
     def use(self, limits: Limits) -> None:
         """Goes by other limits from now on; a rest that has begun stays as long as it was to be."""
@@ -120,6 +124,18 @@ class Health:
             self._changed(candidate_id, vitals, now)
 
     # --- whom to ask -----------------------------------------------------------------------
+
+    def readings(self, now: float) -> Readings:
+        """Who rests, and the latencies of whole answers and of streams, at one look."""
+        if now < self._readings_end:
+            return self._readings
+        whole, streams = self.latencies(now, streamed=False), self.latencies(now)
+        resting = self.resting(now)
+        self._readings = resting, whole, streams
+        self._readings_end = self._latencies_end
+        if self.troubled:
+            self._readings_end = min(self._latencies_end, self._resting_ends)
+        return self._readings
 
     def resting(self, now: float) -> frozenset[str]:
         """Candidates that should be asked only when nobody else can serve."""
@@ -236,7 +252,7 @@ class Health:
             self.troubled[candidate_id] = vitals
         else:
             self.troubled.pop(candidate_id, None)
-        self._resting_ends = float("-inf")
+        self._resting_ends = self._readings_end = float("-inf")
 
     def _rotation(self, vitals: Vitals, candidate: Candidate) -> Rotation:
         credentials = candidate.endpoint.provider.credentials
@@ -246,7 +262,7 @@ class Health:
 
     def _begin_trial(self, vitals: Vitals, now: float) -> None:
         vitals.trial = now
-        self._resting_ends = float("-inf")
+        self._resting_ends = self._readings_end = float("-inf")
 
     def _look(self, now: float) -> None:
         """Who rests, until that may change; it is looked at every second in any case."""

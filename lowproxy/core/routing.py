@@ -11,12 +11,12 @@ from lowproxy.core.affinity import Stay
 from lowproxy.core.aliases import resolved
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.ordering import ordered
-from lowproxy.core.preferences import Preferences
+from lowproxy.core.preferences import NO_WISHES, Preferences
 from lowproxy.core.refusal import nothing_eligible
 from lowproxy.core.rules import BYTES_PER_TOKEN, World, checks
 from lowproxy.core.score import (
-    Size,
     exact_size,
+    rough_limit,
     rounded,
     scale_of,
 )
@@ -92,11 +92,32 @@ class Memo:
     MOST = 1024
 
     def __init__(self) -> None:
-        self._known: dict[_Asked, _Kept] = {}
+        self._known: dict[_Asked | None, _Kept] = {}
 
-    def find(self, asked: "_Asked") -> "_Kept | None":
-        """What was decided, if with the same readings; the caller sees to that."""
-        return self._known.get(asked)
+    def recall(
+        self,
+        chat: ChatRequest,
+        key: ApiKey,
+        pool: Pool,
+        resting: frozenset[str],
+        latencies: Mapping[str, float],
+        carbon_price: float = 0.0,
+        stay: Stay | None = None,
+    ) -> "tuple[RouteDecision, ...] | None":
+        """What `decide` decided of the same, one for each draw among equals; None: it has to be asked."""
+        kept = self._known.get(_asked(chat, key, pool, stay))
+        if kept is None:
+            return None
+        of, rested, measured, price, draws = kept
+        # Readings are the same values for as long as they hold: to be different is rare.
+        if (
+            measured is latencies
+            and price == carbon_price
+            and (rested is resting or rested == resting)
+            and (of is key or of == key)
+        ):
+            return draws
+        return None
 
     def keep(self, asked: "_Asked", kept: "_Kept") -> None:
         """Remembers a decision, one for each draw among equals."""
@@ -105,17 +126,21 @@ class Memo:
         self._known[asked] = kept
 
 
-# Streams and whole answers are measured apart, so each has latencies of its own.
+# Streams and whole answers are measured apart, so each has latencies of its own. A key goes by its name, and
+# no wishes by None: their hashes would cost more than the look-up.
 _Asked = tuple[
-    tuple[str, ...], ApiKey, Preferences, frozenset[str], Size, bool, Stay | None
+    tuple[str, ...],
+    str,
+    Preferences | None,
+    frozenset[str],
+    int,
+    int | None,
+    bool,
+    Stay | None,
 ]
-
-
-class _Kept(NamedTuple):
-    resting: frozenset[str]
-    latencies: Mapping[str, float]
-    carbon_price: float
-    draws: tuple[RouteDecision, ...]
+_Kept = tuple[
+    ApiKey, frozenset[str], Mapping[str, float], float, tuple[RouteDecision, ...]
+]
 
 
 _new: Any = tuple.__new__
@@ -145,23 +170,15 @@ def decide(
     Raises PermissionDeniedError (the key), UnknownModelError, NothingEligibleError; the latter two carry the
     decision that was none, for the trace.
     """
+    if memo is not None:
+        draws = memo.recall(chat, key, pool, resting, latencies, carbon_price, stay)
+        if draws is not None:
+            return draws[pick(len(draws))] if len(draws) > 1 else draws[0]
     wishes = chat.preferences
     exact = exact_size(chat)
     size = rounded(exact)
-    asked: _Asked | None = None
     if stay is not None:
         stay = Stay(stay.candidate, rounded((stay.tokens, None))[0])
-    if memo is not None and _is_worth_keeping(chat, pool):
-        asked = (chat.models, key, wishes, chat.needs, size, chat.stream, stay)
-        kept = memo.find(asked)
-        if (
-            kept is not None
-            and kept.latencies is latencies
-            and kept.resting == resting
-            and kept.carbon_price == carbon_price
-        ):
-            draws = kept.draws
-            return draws[pick(len(draws))] if len(draws) > 1 else draws[0]
     models = resolved(chat.models, key, pool)
     prefers = wishes.prefer_low_carbon
     if prefers is None:
@@ -188,11 +205,12 @@ def decide(
     eligible, ties, stayed = _eligible(models, world, stay)
     if not eligible:
         raise _nothing(models, world)
+    asked = _asked(chat, key, pool, stay) if memo is not None else None
     if asked is not None and memo is not None:
         draws = tuple(
             [_settled(models, eligible, world, n, ties, stayed) for n in range(ties)]
         )
-        memo.keep(asked, _Kept(resting, latencies, carbon_price, draws))
+        memo.keep(asked, (key, resting, latencies, carbon_price, draws))
         return draws[pick(ties)] if ties > 1 else draws[0]
     drawn = pick(ties) if ties > 1 else 0
     return _settled(models, eligible, world, drawn, ties, stayed)
@@ -211,17 +229,40 @@ def offers(asked: str, pool: Pool) -> tuple[Candidate, ...]:
     return offered
 
 
-def _is_worth_keeping(chat: ChatRequest, pool: Pool) -> bool:
-    """Whether a memory of this question would serve others, and is bounded in size."""
-    wishes = chat.preferences
+def _asked(
+    chat: ChatRequest, key: ApiKey, pool: Pool, stay: Stay | None
+) -> _Asked | None:
+    """What a decision is remembered by; None where that would serve nobody else, or not be bounded."""
+    wishes: Preferences | None = chat.preferences
+    if wishes is NO_WISHES:
+        wishes = None
+    elif not _is_worth_keeping(chat.preferences):
+        return None
+    models, least = chat.models, pool.least_context
+    if len(models) > 4:
+        return None
+    prompt, limit = chat.prompt_bytes, chat.max_tokens
+    if (
+        least is not None
+        and prompt // BYTES_PER_TOKEN > least
+        and any(model in PSEUDO_MODELS for model in models)
+    ):
+        return None
+    if stay is not None:
+        stay = Stay(stay.candidate, rounded((stay.tokens, None))[0])
+    # As `rounded(exact_size(chat))`, for every request.
+    prompt = (prompt + BYTES_PER_TOKEN - 1) // BYTES_PER_TOKEN
+    if (drop := prompt.bit_length() - 3) > 0:
+        prompt = prompt >> drop << drop
+    if limit is not None:
+        limit = rough_limit(limit)
+    return models, key.name, wishes, chat.needs, prompt, limit, chat.stream, stay
+
+
+def _is_worth_keeping(wishes: Preferences) -> bool:
     if wishes.max_carbon_g is not None:
         return False  # goes by the exact size
-    if wishes.order or wishes.only or wishes.ignore or len(chat.models) > 4:
-        return False
-    least = pool.least_context
-    if least is None or chat.prompt_bytes // BYTES_PER_TOKEN <= least:
-        return True
-    return not any(model in PSEUDO_MODELS for model in chat.models)
+    return not (wishes.order or wishes.only or wishes.ignore)
 
 
 def _eligible(

@@ -10,6 +10,7 @@ behind all who know theirs.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import isnan
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -61,6 +62,14 @@ def rounded(size: Size) -> Size:
     if answer is not None and (drop := answer.bit_length() - 3) > 0:
         answer = answer >> drop << drop
     return prompt, answer
+
+
+@lru_cache(1024)
+def rough_limit(limit: int) -> int | None:
+    """The second of `rounded(exact_size(...))`: limits recur, prompts do not."""
+    if limit <= 0:
+        return None
+    return rounded((0, min(limit, _MOST_TOKENS)))[1]
 
 
 def scale_of(

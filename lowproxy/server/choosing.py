@@ -3,7 +3,9 @@
 import time
 from functools import partial
 
+from lowproxy.core.affinity import LEAST_PROMPT_BYTES
 from lowproxy.core.chat import ChatRequest
+from lowproxy.core.preferences import NO_WISHES
 from lowproxy.core.routing import RouteDecision, decide
 from lowproxy.errors import BadRequestError, LowproxyError
 from lowproxy.server.exchange import Exchange
@@ -23,26 +25,32 @@ def choose(
     key, wishes = exchange.key, chat.preferences
     assert key is not None, "the door lets nobody in without a key"
     now = time.monotonic()
-    if wishes.trace:
-        exchange.trace = True
-    if wishes.region is not None or wishes.zone is not None or key.region is not None:
+    if wishes is not NO_WISHES:
+        exchange.trace = exchange.trace or wishes.trace
+        exchange.pinned = wishes.is_pinned
+    if key.region is not None:
         exchange.pinned = True
     stay = None
     affinity = parts.affinity
-    if affinity is not None:
+    if affinity is not None and chat.prompt_bytes >= LEAST_PROMPT_BYTES:
         conversation = exchange.conversation = affinity.key(chat, key.name)
         if conversation is not None:
             stay = affinity.stay(conversation, now)
-    health = parts.health
+    pool, memo = parts.pool, parts.memo
+    resting, whole, streams = parts.health.readings(now)
+    latencies = streams if chat.stream else whole
+    known = memo.recall(chat, key, pool, resting, latencies, carbon_price, stay)
+    if known is not None:
+        return known[parts.pick(chat.user, n)] if (n := len(known)) > 1 else known[0]
     try:
         return decide(
             chat,
             key,
-            parts.pool,
-            health.resting(now),
+            pool,
+            resting,
             partial(parts.pick, chat.user),
-            parts.memo,
-            latencies=health.latencies(now, streamed=chat.stream),
+            memo,
+            latencies=latencies,
             carbon_price=carbon_price,
             stay=stay,
         )

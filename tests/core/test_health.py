@@ -322,3 +322,19 @@ def test_one_credential_or_none_needs_no_turn(keys):
     expected = only.endpoint.provider.credentials[0] if keys else None
     assert health.credential(only, 0.0) is expected
     assert health.view(0.0).candidates == {}
+
+
+def test_readings_are_one_value_until_they_change():
+    """Within a second; a candidate that rests is seen at once, and so is the end of its rest."""
+    health = Health()
+    calm = health.readings(1.0)
+    assert calm == (frozenset(), {}, {})
+    assert health.readings(1.5) is calm
+    for _ in range(LIMITS.failures):
+        health.failed(A.id, 1.6, 1.6)
+    assert health.readings(1.7)[0] == {A.id}
+    assert health.readings(1.6 + REST_S)[0] == frozenset()
+    assert health.admits(A, 1.6 + REST_S)
+    assert health.readings(1.6 + REST_S)[0] == {A.id}  # somebody tries it
+    health.answered(B.id, None, 2.0, 4.0)
+    assert health.readings(20.0)[1:] == ({B.id: 2.0}, {})

@@ -502,6 +502,25 @@ def test_a_memo_never_changes_a_decision(questions, pool):
         assert outcome(chat, key, pool, resting, memo=memo, **readings) == expected
 
 
+def test_what_a_memo_recalls():
+    """Every draw of a decision that was made, and nothing of one that was not or that has changed."""
+    pool, memo, measured = pool_of(serve("a"), serve("b")), Memo(), {"a-eu-west/m": 1.0}
+    assert memo.recall(ask(), KEY, pool, frozenset(), measured) is None
+    first = decide(ask(), KEY, pool, memo=memo, latencies=measured)
+    known = memo.recall(ask(), KEY, pool, frozenset(), measured)
+    assert known is not None
+    assert known[0] is first
+    assert len(known) == 2
+    for other in (
+        (ask(), attrs.evolve(KEY, region="eu"), pool, frozenset(), measured),
+        (ask(), KEY, pool, frozenset({"a-eu-west/m"}), measured),
+        (ask(), KEY, pool, frozenset(), dict(measured)),
+        (ask(), KEY, pool, frozenset(), measured, 0.1),
+        (ask(only=["a"]), KEY, pool, frozenset(), measured),
+    ):
+        assert memo.recall(*other) is None
+
+
 def test_a_memo_is_bounded(monkeypatch):
     """However many different questions are asked."""
     monkeypatch.setattr(Memo, "MOST", 4)

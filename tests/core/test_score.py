@@ -14,6 +14,7 @@ from lowproxy.core.score import (
     LEAST_S,
     Terms,
     exact_size,
+    rough_limit,
     rounded,
     scale_of,
     scores,
@@ -189,6 +190,13 @@ def test_rounded_sizes(prompt, answer):
             assert made is not None
             assert made <= exact <= made * 1.25
     assert rounded(rounded((prompt, answer))) == rounded((prompt, answer))
+
+
+@given(st.integers(-3, 2**40) | st.none())
+def test_a_limit_is_rounded_alone(limit):
+    """As with the prompt: memories go by both."""
+    _, expected = rounded(exact_size(attrs.evolve(CHAT, max_tokens=limit)))
+    assert limit is None or rough_limit(limit) == expected
 
 
 def test_scales():
