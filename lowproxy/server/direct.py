@@ -13,6 +13,7 @@ from lowproxy.errors import BadRequestError, LowproxyError
 from lowproxy.server import wire
 from lowproxy.server.direct_request import DirectRequest, answer_head
 from lowproxy.server.parser import MalformedError, make_parser
+from lowproxy.server.repeated import Body, Repeats
 from lowproxy.server.wire import Handler, Reply
 from lowproxy.transport.run import Run
 from lowproxy.transport.sink import Flow
@@ -64,10 +65,12 @@ class DirectConnection(asyncio.Protocol):
 
     __slots__ = (
         "_beginning",
+        "_body",
         "_full",
         "_parser",
         "_queue",
         "_reading_paused",
+        "_repeats",
         "_request",
         "closing",
         "flow",
@@ -81,6 +84,8 @@ class DirectConnection(asyncio.Protocol):
     def __init__(self, server: DirectServer) -> None:
         self.server = server
         self._parser = make_parser(self, server.loop)
+        self._repeats = Repeats()
+        self._body: Body | None = None  # what comes is its rest
         self._queue: deque[DirectRequest | None] = deque()  # None: it was malformed
         self._reading_paused = False  # a body is not being read
         self._full = False  # a request waits for the one before it
@@ -106,17 +111,36 @@ class DirectConnection(asyncio.Protocol):
         """Bytes of requests."""
         if self.closing and self.run is None:
             return  # refused, and still sending
+        while data:
+            if self._body is None:
+                taken = self._repeats.take(data, self)
+                if taken is None:
+                    self._parse(data)
+                    break
+                message, body, data = taken
+                self._queue.append(DirectRequest(self, message, body))
+            else:
+                body = self._body
+                data = body.feed(data)
+            self._body = None if body.is_eof() else body
+        self._go_on()
+
+    def _parse(self, data: bytes) -> None:
         try:
             messages, upgraded, _ = self._parser.feed_data(data)
         except MalformedError:
             self._malformed()
             return
+        self._repeats.parsed(data, messages)
         for message, payload in messages:
             self._queue.append(DirectRequest(self, message, payload))
         if upgraded:  # not done here; what follows is in another protocol
             request = self._queue[-1] if self._queue else self._request
             if request is not None:
                 request.last = True
+
+    def _go_on(self) -> None:
+        """Something has come in."""
         if self.run is None:
             self._begin()
             return
@@ -152,10 +176,11 @@ class DirectConnection(asyncio.Protocol):
         """Whether more may come."""
         return self.transport is not None
 
-    def pause_reading(self) -> None:
+    def pause_reading(self, *, pause_parser: bool = True) -> None:
         """Enough of the body is here."""
         self._reading_paused = True
-        self._parser.pause_reading()
+        if pause_parser:
+            self._parser.pause_reading()
         if self.transport is not None:
             self.transport.pause_reading()
 
@@ -165,7 +190,8 @@ class DirectConnection(asyncio.Protocol):
             return
         self._reading_paused = False
         if resume_parser:
-            self.data_received(b"")
+            self._parse(b"")
+            self._go_on()
         if self.transport and not (self._reading_paused or self._full):
             self.transport.resume_reading()
 

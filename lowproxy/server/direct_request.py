@@ -8,6 +8,7 @@ from lowproxy.core.headers import lines
 from lowproxy.errors import BadRequestError
 from lowproxy.server import wire
 from lowproxy.server.parser import HTTP_1_1, BodyError
+from lowproxy.server.repeated import Body
 from lowproxy.server.wire import REASONS, Fields, Reply
 from lowproxy.transport.run import Run, current, park
 from lowproxy.transport.sink import Flow
@@ -65,6 +66,8 @@ class DirectRequest:
     @property
     def content_length(self) -> int | None:
         """The body's length where the head says it."""
+        if isinstance(self._payload, Body):
+            return self._payload.length
         length = self.headers.get("Content-Length")
         return int(length) if length is not None else None
 

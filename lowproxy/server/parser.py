@@ -5,7 +5,8 @@ server is used in place of the `direct` one. The assumptions:
 
 - `HttpRequestParser(protocol, loop, limit, ...)` takes the bounds named in `make_parser`;
 - `feed_data(bytes)` gives (message, payload) pairs, whether the protocol switches, and the rest;
-- a message has `method, path, version, headers, should_close, url`;
+- a message has `method, path, version, headers, raw_headers, should_close, compression, upgrade, chunked, url`,
+  and `_replace` for some of them;
 - a payload has `is_eof, read_nowait, set_exception`, is at its end as soon as the body is, and slows its
   protocol through `pause_reading()` and `resume_reading(resume_parser=...)`, `connected` and `_reading_paused`;
 - `pause_reading()` of the parser makes it stop within one read, `feed_data(b"")` makes it go on.
@@ -67,6 +68,10 @@ def _try_out(loop: asyncio.AbstractEventLoop) -> str | None:
     if read != ("POST", "/a?b=c", HTTP_1_1, "z") or upgraded or rest:
         return "the parser reads a request differently"
     if message.should_close or dict(message.url.query) != {"b": "c"}:
+        return "the message's members differ"
+    odd = (message.compression, message.upgrade, message.chunked)
+    bare = message._replace(headers={}, raw_headers=())
+    if any(odd) or len(message.raw_headers) != 3 or bare.headers or bare.raw_headers:
         return "the message's members differ"
     if payload.is_eof() or payload.read_nowait() != b"ab" or payload.read_nowait():
         return "the payload's members differ"
