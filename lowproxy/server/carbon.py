@@ -10,6 +10,7 @@ from lowproxy.errors import BudgetSpentError
 from lowproxy.metrics import Metrics
 
 GATEWAY = "gateway"
+UG_PER_G = 1_000_000
 
 
 class CarbonBudgets:
@@ -48,16 +49,17 @@ class CarbonBudgets:
 
         Raises BudgetSpentError where the gateway's budget is hard and spent.
         """
-        if not self._hard or self._gateway is None:
+        gateway = self._gateway
+        if gateway is not None:
+            if self._hard and (told := gateway.exceeded(now)) is not None:
+                raise BudgetSpentError(
+                    f"the gateway's carbon budget is spent: {told.spent_g:.4g} g of CO2 equivalent in 24 hours,"
+                    f" carbon_budget.g_per_day is {told.limit_g:g}; it has room again in {told.reset_s:.0f} s",
+                    retry_after_s=told.reset_s,
+                )
             return self.price(key, now)
-        told = self._gateway.exceeded(now)
-        if told is not None:
-            raise BudgetSpentError(
-                f"the gateway's carbon budget is spent: {told.spent_g:.4g} g of CO2 equivalent in 24 hours,"
-                f" carbon_budget.g_per_day is {told.limit_g:g}; it has room again in {told.reset_s:.0f} s",
-                retry_after_s=told.reset_s,
-            )
-        return self.price(key, now)
+        own = self._keys.get(key.name) if key.limits is not None else None
+        return 0.0 if own is None else own.price(now)
 
     def price(self, key: ApiKey, now: float) -> float:
         """What a gram costs this key's requests: the dearer of the gateway's price and the key's own."""
@@ -69,16 +71,21 @@ class CarbonBudgets:
         """An answer for this key took `grams`, failed attempts included."""
         if self._gateway is not None:
             self._gateway.observe(grams, now)
-        if key is None or key.limits is None or key.limits.daily_carbon_ug is None:
+        limits = None if key is None else key.limits
+        if key is None or limits is None or limits.daily_carbon_ug is None:
             return
-        g_per_day = key.limits.daily_carbon_ug / 1e6
         own = self._keys.get(key.name)
-        if own is None or own.g_per_day != g_per_day:
-            if g_per_day <= 0:
-                return  # nothing is admitted, so there is nothing to steer
-            own = CarbonBudget(g_per_day, now, self._most_price)
-            self._keys[key.name] = own
-        own.observe(grams, now)
+        if own is None or own.g_per_day != limits.daily_carbon_ug / UG_PER_G:
+            own = self._opened(key, limits.daily_carbon_ug / UG_PER_G, now)
+        if own is not None:
+            own.observe(grams, now)
+
+    def _opened(self, key: ApiKey, g_per_day: float, now: float) -> CarbonBudget | None:
+        """A new key's, or one for another limit."""
+        if g_per_day <= 0:
+            return None  # nothing is admitted, so there is nothing to steer
+        own = self._keys[key.name] = CarbonBudget(g_per_day, now, self._most_price)
+        return own
 
     def readings(self) -> Iterable[tuple[str, float, float]]:
         """Scope (`gateway`, or `key:` and its name), grams of 24 hours, price of a gram: for metrics."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from lowproxy.core.carbon_budget import (
     DAY_S,
     MOST_PRICE,
+    RANGE,
     SLACK,
     STEP_S,
     CarbonBudget,
@@ -86,6 +87,24 @@ def test_who_takes_more_pays_no_less(one, other, pause_s):
         budget.observe(grams, START + pause_s)
         prices.append(budget.price(START + pause_s))
     assert prices[0] <= prices[1]
+
+
+@given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 0.05)), max_size=80))
+def test_what_is_put_by_is_spent_at_once_and_moves_the_price_by_less_than_a_step(many):
+    """Beside one that puts nothing by: the same grams, and a price that is one step of it away at most."""
+    budget, exact, now = CarbonBudget(100, START), CarbonBudget(100, START), START
+    exact._grain = -1.0
+    step = RANGE ** (1 / 64)
+    for pause_s, grams in many:
+        now += pause_s
+        budget.observe(grams, now)
+        exact.observe(grams, now)
+        assert budget.spent_g(now) == pytest.approx(exact.spent_g(now))
+        price, other = (
+            budget.price(now) * (RANGE - 1) + 1,
+            exact.price(now) * (RANGE - 1) + 1,
+        )
+        assert other / step <= price * 1.000001 and price <= other * step * 1.000001
 
 
 def test_a_clock_that_stands_still_or_goes_back_is_borne():
