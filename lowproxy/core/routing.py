@@ -63,6 +63,11 @@ class RouteDecision:
         return {}
 
     @cached_property
+    def mark(self) -> object:
+        """Tells it from all others, also from those that come to have its id; holds nothing of it."""
+        return object()
+
+    @cached_property
     def bounds(self) -> dict[Any, Any]:
         """The most that requests of some size may take of its candidates.
 

@@ -47,10 +47,16 @@ class Routed(NamedTuple):
 
     def __call__(self) -> dict[str, Any]:
         """As `trace`."""
+        told = trace(self.decision)
+        return told | self.own() if told else told
+
+    def own(self) -> dict[str, Any]:
+        """What is this request's alone: `attempts`, and `answered` where one has."""
         last = self.attempts[-1] if self.attempts else None
         used = last.candidate if last is not None and last.outcome == "ok" else None
-        attempts = [(a.candidate, a.outcome, a.duration_s) for a in self.attempts]
-        return trace(self.decision, attempts, used)
+        return _own(
+            [(a.candidate, a.outcome, a.duration_s) for a in self.attempts], used
+        )
 
 
 class _Scored(NamedTuple):
@@ -72,18 +78,30 @@ def trace(
         return {}
     if not decision.told:
         decision.told.update(_told(decision, decision.world))
-    told = dict(decision.told)
-    told["attempts"] = [
-        {"candidate": id_, "outcome": outcome, "duration_ms": round(took_s * 1000, 1)}
-        for id_, outcome, took_s in attempts
-    ]
-    if used is not None:
-        told["answered"] = used
-    return told
+    return decision.told | _own(attempts, used)
+
+
+def _own(attempts: Iterable[Attempted], used: str | None) -> dict[str, Any]:
+    own: dict[str, Any] = {
+        "attempts": [
+            {"candidate": id_, "outcome": what, "duration_ms": round(took_s * 1000, 1)}
+            for id_, what, took_s in attempts
+        ]
+    }
+    return own if used is None else own | {"answered": used}
+
+
+def told_of(decision: RouteDecision) -> dict[str, Any]:
+    """What is the same for every request that shares the decision: `trace` without `attempts` and `answered`.
+
+    For who asks once: it is not kept with the decision, where a large one takes some 30 kB.
+    """
+    if decision.told or decision.world is None:
+        return decision.told
+    return _told(decision, decision.world)
 
 
 def _told(decision: RouteDecision, world: World) -> dict[str, Any]:
-    """What is the same for every request that shares the decision."""
     scored = _scored(decision.models, world)
     rows = [scored[c.id] for c in decision.candidates]
     rejections = [*decision.rejections, *_cut(decision, scored, world)]

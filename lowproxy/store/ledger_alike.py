@@ -15,9 +15,10 @@ from typing import Any
 
 import orjson
 
+from lowproxy.core.eco import Basis
 from lowproxy.core.record import UsageRecord
-from lowproxy.core.routing_trace import Routed
-from lowproxy.core.trace_kept import kept_attempts, kept_decision, places_of
+from lowproxy.core.routing_trace import Routed, told_of
+from lowproxy.core.trace_kept import Places, kept_attempts, kept_decision, places_of
 from lowproxy.store.ledger_rows import MOST_TOKENS, Rows, Values, based, readable
 
 # The columns of `requests` that a short row fills.
@@ -80,9 +81,9 @@ _NO_TOKENS: Values = (_NULL,) * 4
 _NO_FIGURES: Values = (_NULL,) * 8
 _NOTHING: Values = (_NULL,) * 2
 _NO_BASIS: Values = (None,) * 6
-# Its id, what stands before and behind the milliseconds of a single attempt, and what must not be freed: the
-# key has the ids of a decision and of a reading.
-_Known = tuple[int, str | None, str, object]
+# Its id; what stands before and behind the milliseconds of a single attempt; where candidates stand in the
+# decision; and what must not be freed while its id is in the key.
+_Known = tuple[int, tuple[str, str] | None, Places | None, Basis | None]
 
 
 class ShortRows:
@@ -146,7 +147,7 @@ class ShortRows:
             cost_nano,
             routed,
         ) = record
-        tokens, figures, counted, basis, decision = _NO_TOKENS, _NO_FIGURES, None, 0, 0
+        tokens, figures, counted, basis, mark = _NO_TOKENS, _NO_FIGURES, None, 0, None
         if usage is not None:
             prompt, completion, cached, reasoning, counted = usage
             if prompt + completion > MOST_TOKENS:
@@ -170,7 +171,7 @@ class ShortRows:
         if routed is not None:
             if type(routed) is not Routed:
                 return None
-            decision = id(routed[0])
+            mark = routed[0].mark
         key = (
             endpoint,
             provider,
@@ -184,18 +185,18 @@ class ShortRows:
             attempts,
             counted,
             basis,
-            decision,
+            mark,
         )
         known = self._known.get(key)
         if known is None:
             known = self._made(key, record)
-        number, head, tail, _ = known
+        number, around, places, _ = known
         told: str | float = _NULL
-        if routed is not None:
-            if head is None:
-                told = _own(routed)
-            else:
-                told = f"{head}{routed[1][0].duration_s * 1000:.1f}{tail}"
+        if around is not None:
+            assert routed is not None, "it is part of the key"
+            told = f"{around[0]}{routed[1][0].duration_s * 1000:.1f}{around[1]}"
+        elif routed is not None:
+            told = _own(routed, places)
         return (
             generation_id,
             created_at,
@@ -221,9 +222,8 @@ class ShortRows:
             self._known.clear()
         self._last += 1
         usage, impact, routed = record.usage, record.impact, record.trace
-        told = routed() if isinstance(routed, Routed) else {}
-        places = places_of(told)
-        is_kept = "candidates" in told
+        told = told_of(routed.decision) if isinstance(routed, Routed) else {}
+        places = places_of(told) if told else None
         self.new.append(
             (
                 self._last,
@@ -237,30 +237,32 @@ class ShortRows:
                 record.currency,
                 *(_NO_BASIS if impact is None else based(impact)),
                 self._rows.tried(record.attempts),
-                _text(kept_decision(told, places)) if is_kept else None,
+                None if places is None else _text(kept_decision(told, places)),
             )
         )
-        head, tail = None, ""
-        if is_kept and len(told["attempts"]) == 1:
-            head, tail = _around(kept_attempts(told, places))
-        known = self._known[key] = (self._last, head, tail, (routed, impact))
+        around = None
+        if isinstance(routed, Routed) and places is not None:
+            around = _around(kept_attempts(routed.own(), places))
+        basis = None if impact is None else impact.basis
+        known = self._known[key] = (self._last, around, places, basis)
         return known
 
 
-def _own(routed: Routed) -> str:
+def _own(routed: Routed, places: Places | None) -> str:
     """What became of one request, as JSON."""
-    told = routed()
-    if "candidates" not in told:
-        return _text(told)
-    return _text(kept_attempts(told, places_of(told)))
+    return "{}" if places is None else _text(kept_attempts(routed.own(), places))
 
 
-def _around(kept: dict[str, Any]) -> tuple[str, str]:
+def _around(kept: dict[str, Any]) -> tuple[str, str] | None:
     """What stands before and behind the milliseconds of a single attempt: the same for many requests."""
+    if len(kept["attempts"]) != 1:
+        return None
     ((place, outcome, _),) = kept.pop("attempts")
-    rest_of_it = _text(kept)[1:]
     comma = "," if kept else ""
-    return f'{{"attempts":[[{_text(place)},{_text(outcome)},', f"]]{comma}{rest_of_it}"
+    return (
+        f'{{"attempts":[[{_text(place)},{_text(outcome)},',
+        f"]]{comma}{_text(kept)[1:]}",
+    )
 
 
 def _text(value: object) -> str:

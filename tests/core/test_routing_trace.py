@@ -1,5 +1,7 @@
 """A decision told in full: candidates with their terms, the others with the rule, the choice with its reason."""
 
+from typing import NamedTuple
+
 import attrs
 import orjson
 import pytest
@@ -9,7 +11,7 @@ from lowproxy.core.chat import ChatRequest
 from lowproxy.core.policy import Policy
 from lowproxy.core.preferences import Preferences
 from lowproxy.core.routing import Memo, RouteDecision, decide
-from lowproxy.core.routing_trace import MOST, trace
+from lowproxy.core.routing_trace import MOST, Routed, told_of, trace
 from lowproxy.core.upstreams import Candidate, Endpoint, Model, Pool, Provider
 from lowproxy.errors import NothingEligibleError
 
@@ -193,6 +195,28 @@ def test_attempts():
         {"candidate": CHEAP.id, "outcome": "ok", "duration_ms": 200.0},
     ]
     assert said["answered"] == CHEAP.id
+
+
+class Tried(NamedTuple):
+    """An attempt, as the transport notes it."""
+
+    candidate: str
+    outcome: str
+    duration_s: float
+
+
+def test_a_request_tells_its_trace_when_it_is_called():
+    """And what all that share its decision have in common, apart from what is its own."""
+    decision = decide(ask(), KEY, POOL)
+    attempts = [Tried(CLEAN.id, "upstream_timeout", 1.5), Tried(CHEAP.id, "ok", 0.2)]
+    made = Routed(decision, attempts)
+    common = told_of(decision)
+
+    assert not decision.told, "told_of keeps nothing"
+    assert common | made.own() == made() == trace(decision, attempts, CHEAP.id)
+    assert told_of(decision) == common
+    assert "answered" not in Routed(decision, attempts[:1])()
+    assert Routed(RouteDecision(()), attempts)() == {}
 
 
 def test_it_is_bounded():

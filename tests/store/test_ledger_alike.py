@@ -1,13 +1,14 @@
 """A short row says what a whole one says: whoever reads cannot tell them apart."""
 
 import math
+import weakref
 
 import orjson
 import pytest
 
 from lowproxy.core.eco import Reading
 from lowproxy.core.routing import RouteDecision, decide
-from lowproxy.core.routing_trace import Routed
+from lowproxy.core.routing_trace import Routed, told_of
 from lowproxy.core.trace_kept import read_trace
 from lowproxy.core.usage import Usage
 from lowproxy.store import ledger_books as books
@@ -106,7 +107,7 @@ def test_what_is_alike_stands_once(ready):
     assert len(rows) == 900
     told = read_trace(orjson.loads(rows[850]["routing_trace"]))
     assert told["attempts"][0]["duration_ms"] == 850.0
-    assert told["candidates"] == DECISION.told["candidates"]
+    assert told["candidates"] == told_of(DECISION)["candidates"]
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 40, 127, 128, 129, 300, 1024])
@@ -231,3 +232,22 @@ def test_what_an_earlier_version_wrote_is_read(database):
     assert books.spent(database, NOON)["alice"][0] == 4 * 12_345
     (all_of_them,) = sums(database, ("model",), 0, NOON * 2)
     assert all_of_them.requests == 4
+
+
+def test_a_decision_is_not_held():
+    """It refers to a whole pool, and its trace may have 30 kB; another one with its id is not taken for it."""
+    short = ShortRows()
+    for number in range(50):
+        decision = decide(ask(max_carbon_g=1000.0 + number), KEY, POOL)
+        gone = weakref.ref(decision)
+        short.of(
+            [
+                record(
+                    number, impact=IMPACT, **routed((CLEAN, "ok", 1), decision=decision)
+                )
+            ]
+        )
+        assert not decision.told
+        del decision
+        assert gone() is None
+    assert len(short.new) == 50
