@@ -29,9 +29,7 @@ class Scripted:
     fields: dict[str, str] = attrs.field(factory=lambda: JSON)
     closed: bool = False
     down: str = ""
-
-    def whole(self):
-        """Never: what is read here comes read by read."""
+    whole: bytes | None = None
 
     async def more(self):
         if not self.reads:

@@ -7,7 +7,7 @@ contradicts itself about its framing is refused, since a guess would mix two ans
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from lowproxy.core.headers import DOWN
 
@@ -53,7 +53,7 @@ _SENT = {name.encode(): f"{name}: " for name in DOWN}
 _SENT_KEYS = tuple(_SENT.values())
 
 _WANTED = {**_READ, **_SENT}
-_BLANKS = ("",) * len(DOWN)
+_ID, _MS, _VERSION = _SENT_KEYS
 
 # Name or key, and value or line; () of a field that nobody wants.
 _Said = tuple[str, str] | tuple[()]
@@ -93,7 +93,13 @@ def _say(line: bytes) -> _Said:
 def _said(key: str, value: bytes) -> _Said:
     # As the servers write it again, to the byte.
     text = value.decode("utf-8", "surrogateescape")
-    return (key, f"{key}{text}\r\n") if key in _SENT_KEYS else (key, text)
+    if key in _SENT_KEYS:
+        return key, f"{key}{text}\r\n"
+    if key == "content-length" and not (
+        value.isdigit() and len(value) <= _MAX_LENGTH_DIGITS
+    ):
+        return key, ""  # not one number
+    return key, text
 
 
 def _start(line: bytes) -> tuple[int, bool]:
@@ -110,45 +116,48 @@ def _start(line: bytes) -> tuple[int, bool]:
 
 _STARTS = _Memo(_start)
 _LINES = _Memo(_say)
+_known = _LINES.__getitem__
+_new: Any = tuple.__new__  # a third of what `Head(...)` costs
 
 
-class Head:
-    """Status, fields, and how the body is framed: its length, CHUNKED or UNTIL_CLOSE.
+class Head(NamedTuple):
+    """What a response's head says.
 
     `fields` are those that somebody here reads, by lower-case names; `down` those that the caller gets, as
-    lines. Of a field that is repeated the first counts.
+    lines. Of a field that is repeated the first counts. `length` is the body's, CHUNKED or UNTIL_CLOSE.
     """
 
-    __slots__ = ("down", "fields", "keep_alive", "length", "status")
+    status: int
+    fields: dict[str, str]
+    down: str
+    length: int
+    keep_alive: bool
 
-    def __init__(self, raw: bytes) -> None:
-        """`raw` is the head up to and with the CRLF of its last line. Raises Http1Error."""
-        lines = raw.split(b"\r\n")
-        self.status, stays = _STARTS[lines.pop(0)]
-        try:
-            said = [*filter(None, map(_LINES.__getitem__, lines))]
-        except _OddLineError:
-            said = _said_loosely(raw)
-        fields = dict(said)
-        if len(fields) != len(said):
-            _check_repeated(said)
-            fields = dict(reversed(said))
-        self.fields: dict[str, str] = fields
-        self.down = "".join(map(fields.get, _SENT_KEYS, _BLANKS))
-        if "connection" in fields:
-            connection = fields["connection"].lower()
-            stays = "close" not in connection and (stays or "keep-alive" in connection)
-        length = fields.get("content-length")
-        if (
-            self.status == 200
-            and length is not None
-            and "transfer-encoding" not in fields
-        ):
-            self.length = _length(length)
-        else:
-            self.length = _framing(self.status, fields)
-            stays = stays and self.length != UNTIL_CLOSE
-        self.keep_alive = stays
+
+def read_head(raw: bytes) -> Head:
+    """`raw` is the head up to and with the CRLF of its last line. Raises Http1Error."""
+    lines = raw.split(b"\r\n")
+    status, stays = _STARTS[lines.pop(0)]
+    try:
+        said = [*filter(None, map(_known, lines))]
+    except _OddLineError:
+        said = _said_loosely(raw)
+    fields = dict(said)
+    if len(fields) != len(said):
+        _check_repeated(said)
+        fields = dict(reversed(said))
+    if "connection" in fields:
+        connection = fields["connection"].lower()
+        stays = "close" not in connection and (stays or "keep-alive" in connection)
+    get = fields.get
+    told = get("content-length")
+    if told and status == 200 and "transfer-encoding" not in fields:  # as most
+        length = int(told)
+    else:
+        length = _framing(status, fields)
+        stays = stays and length != UNTIL_CLOSE
+    down = get(_ID, "") + get(_MS, "") + get(_VERSION, "")
+    return _new(Head, (status, fields, down, length, stays))  # type: ignore[no-any-return]
 
 
 def _said_loosely(raw: bytes) -> list[_Said]:
@@ -162,18 +171,13 @@ def _framing(status: int, fields: Mapping[str, str]) -> int:
     if status < 200 or status in (204, 304):
         return 0
     length = fields.get("content-length")
-    coding = fields.get("transfer-encoding")
-    if coding is not None:
-        if coding.lower() != "chunked" or length is not None:
+    if "transfer-encoding" in fields:
+        if fields["transfer-encoding"].lower() != "chunked" or length is not None:
             raise Http1Error("the answer's transfer coding is not chunked alone")
         return CHUNKED
     if length is None:
         return UNTIL_CLOSE
-    return _length(length)
-
-
-def _length(length: str) -> int:
-    if not (length.isascii() and length.isdigit()) or len(length) > _MAX_LENGTH_DIGITS:
+    if not length:
         raise Http1Error("the answer's content length is not one number")
     return int(length)
 

@@ -116,10 +116,15 @@ class DirectRequest:
         """Writes a whole answer."""
         connection = self.connection
         stay = not (close or self.last or connection.closing)
-        opening, told = _whole_opening(status, stay, kind)
         transport = connection.transport
+        known = _openings.get((status, stay, kind))
+        if known is None or known[0] is not wire.date():
+            known = _open_whole(status, stay, kind)
+        _, opening, told = known
         if transport is not None:
-            text = f"{opening}{len(body)}\r\n{lines(fields)}\r\n"
+            if not isinstance(fields, str):
+                fields = lines(fields)
+            text = f"{opening}{len(body)}\r\n{fields}\r\n"
             first = text.encode("utf-8", "surrogateescape")
             transport.write(first if self.method == "HEAD" else first + body)
         return told
@@ -213,10 +218,8 @@ def _opening(status: int, stay: bool) -> str:
 _openings: dict[tuple[int, bool, str], tuple[str, str, Reply]] = {}
 
 
-def _whole_opening(status: int, stay: bool, kind: str) -> tuple[str, Reply]:
-    known = _openings.get((status, stay, kind))
-    if known is None or known[0] is not wire.date():
-        opening = f"{_opening(status, stay)}Content-Type: {kind}\r\nContent-Length: "
-        known = wire.date(), opening, Reply(status, keep_alive=stay)
-        _openings[status, stay, kind] = known
-    return known[1], known[2]
+def _open_whole(status: int, stay: bool, kind: str) -> tuple[str, str, Reply]:
+    opening = f"{_opening(status, stay)}Content-Type: {kind}\r\nContent-Length: "
+    made = wire.date(), opening, Reply(status, keep_alive=stay)
+    _openings[status, stay, kind] = made
+    return made

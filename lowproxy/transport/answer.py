@@ -17,9 +17,9 @@ class Answer(Protocol):
     status: int
     fields: Mapping[str, str]  # by lower-case names: those that we look at
     down: str  # those that the caller gets, as lines
-
-    def whole(self) -> bytes | None:
-        """The whole body where it has come in one piece, None where it has to be pulled."""
+    whole: (
+        bytes | None
+    )  # the body where it came in one piece with the head; `more` gives it as well
 
     async def more(self) -> bytes:
         """The next bytes of the body, b"" at its clean end. Raises UpstreamError."""

@@ -30,7 +30,7 @@ class FastClient:
         self._timeouts = timeouts
         self._pool = pool
         self._dialler = dialler
-        self._loop = asyncio.get_running_loop()
+        self._now = asyncio.get_running_loop().time
 
     def limited(self, timeouts: Timeouts) -> "FastClient":
         """The same connections under other time limits; answers that have begun keep theirs."""
@@ -46,18 +46,24 @@ class FastClient:
         _, target, shelf, lead = known
         if extra:
             lead += lines(extra).encode("utf-8", "surrogateescape")
-        now = self._loop.time()
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        start = b"%bContent-Length: %d\r\n\r\n" % (lead, size)
+        now = self._now()
         connection = self._pool.take(shelf, now)
         is_kept = connection is not None
         while True:
             if connection is None:
                 connection = await self._dialler.connect(target, to.endpoint_id)
-                now = self._loop.time()
+                now = self._now()
             answer = connection.answer = FastAnswer(
                 connection, to.endpoint_id, self._timeouts, now
             )
-            _write(connection.transport, lead, pieces)
+            if size < _JOIN_BYTES:
+                connection.transport.write(b"".join((start, *pieces)))
+            else:
+                connection.transport.writelines((start, *pieces))
             try:
+                await wait(answer)
                 while not answer.status:
                     answer.check()
                     await wait(answer)
@@ -71,19 +77,6 @@ class FastClient:
                 raise
             else:
                 return answer
-
-
-def _write(
-    transport: asyncio.WriteTransport,
-    lead: bytes,
-    pieces: tuple[bytes | memoryview, ...],
-) -> None:
-    size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
-    start = b"%bContent-Length: %d\r\n\r\n" % (lead, size)
-    if size < _JOIN_BYTES:
-        transport.write(b"".join((start, *pieces)))
-    else:
-        transport.writelines((start, *pieces))
 
 
 @contextlib.asynccontextmanager

@@ -8,11 +8,11 @@ from lowproxy.config import Timeouts
 from lowproxy.core.http1 import (
     MAX_HEAD_BYTES,
     ChunkedBody,
-    Head,
     Http1Error,
     Inflater,
     PlainBody,
     body_of,
+    read_head,
 )
 from lowproxy.errors import (
     UpstreamCutError,
@@ -36,6 +36,7 @@ class FastAnswer:
     down = ""
     began = False  # a byte of the answer has come
     ended = False
+    whole: bytes | None = None
     waiter: Wakeable | None = None
     _head = b""
     _body: PlainBody | ChunkedBody | None = (
@@ -114,14 +115,6 @@ class FastAnswer:
         if self._failure is not None and not self._ready:
             raise self._failure
 
-    def whole(self) -> bytes | None:
-        """The whole body where it has come in one piece, None where it has to be pulled."""
-        ready = self._ready
-        if not self.ended or ready is None or len(ready) != 1:
-            return None
-        self._ready = None
-        return ready[0]
-
     async def more(self) -> bytes:
         """The next bytes of the body, b"" at its clean end. Raises UpstreamError."""
         while not self._ready and not self.ended:
@@ -194,23 +187,25 @@ class FastAnswer:
                 raise Http1Error("the answer's head does not end")
             self._head = data
             return
-        head = Head(data[: end + 2])
+        head = read_head(data[: end + 2])
+        status, fields, down, length, stays = head
         rest = data[end + 4 :]
-        if head.status < 200:  # 100 Continue, 103 Early Hints: the answer is to come
-            if head.status == 101:
+        if status < 200:  # 100 Continue, 103 Early Hints: the answer is still to come
+            if status == 101:
                 raise Http1Error("the answer switches protocols")
             if rest:
                 self._receive_head(rest)
             return
-        coding = head.fields.get("content-encoding")
-        if coding is not None and coding.lower() not in ("", "identity"):
-            self._inflater = Inflater(coding.lower()) if head.length else None
-        self.status, self.fields, self.down = head.status, head.fields, head.down
-        if not head.keep_alive and self._connection is not None:
+        if length and "content-encoding" in fields:
+            coding = fields["content-encoding"].lower()
+            if coding not in ("", "identity"):
+                self._inflater = Inflater(coding)
+        self.status, self.fields, self.down = status, fields, down
+        if not stays and self._connection is not None:
             self._connection.reusable = False
-        if len(rest) == head.length and self._inflater is None:
+        if length == len(rest) and self._inflater is None:
             # All of it in one read, as nearly every answer that is no stream.
-            self._ready = [rest] if rest else None
+            self.whole, self._ready = rest, [rest]
             self._end()
         else:
             self._body = body_of(head)

@@ -126,7 +126,7 @@ class Pool:
 
     def put(self, connection: Connection) -> None:
         """The connection has served its answer."""
-        connection.idle_since = self._loop.time()
+        connection.idle_since = self.now()
         connection.shelf.append(connection)
         if self._sweep is None:
             self._sweep = self._loop.call_later(KEEPALIVE_S, self._close_idle)

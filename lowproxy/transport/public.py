@@ -77,6 +77,7 @@ class PublicAnswer:
         self.status = response.status
         self.fields: Mapping[str, str] = response.headers
         self.down = lines(forwarded(response.headers, DOWN))
+        self.whole: bytes | None = None
         self._response = response
         self._name = name
         self._timeouts = timeouts
@@ -85,10 +86,6 @@ class PublicAnswer:
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._deadline: Deadline | None = None
-
-    def whole(self) -> bytes | None:
-        """None: it has to be pulled."""
-        return None
 
     async def more(self) -> bytes:
         """The next bytes of the body, b"" at its clean end. Raises UpstreamError."""

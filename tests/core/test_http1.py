@@ -11,16 +11,18 @@ from lowproxy.core.http1 import (
     CHUNKED,
     UNTIL_CLOSE,
     ChunkedBody,
-    Head,
     Http1Error,
     Inflater,
     PlainBody,
     body_of,
+    read_head,
 )
 
 
 def head(*lines, start="HTTP/1.1 200 OK"):
-    return Head("".join(f"{line}\r\n" for line in (start, *lines)).encode("latin-1"))
+    return read_head(
+        "".join(f"{line}\r\n" for line in (start, *lines)).encode("latin-1")
+    )
 
 
 def read(body, pieces):
@@ -155,7 +157,7 @@ def test_any_head(data):
     """Is read or refused, and nothing else."""
     for raw in (data + b"\r\n", b"HTTP/1.1 200 OK\r\n" + data + b"\r\n"):
         try:
-            parsed = Head(raw)
+            parsed = read_head(raw)
         except Http1Error:
             continue
         assert parsed.length >= UNTIL_CLOSE

@@ -39,20 +39,16 @@ async def test_cut_anywhere(cut):
 
 
 async def test_all_of_it_at_once():
-    """The body is handed over as it is, once; what came in pieces has to be pulled."""
+    """The body is there as it came; what came in pieces has to be pulled."""
     answer = answer_on([])
     answer.receive(WHOLE)
-    assert (answer.whole(), answer.whole(), await answer.more()) == (
-        b"hello",
-        None,
-        b"",
-    )
+    assert answer.whole == b"hello"
+    assert (await answer.more(), await answer.more()) == (b"hello", b"")
 
     answer = answer_on([])
     answer.receive(WHOLE[:-2])
-    assert answer.whole() is None
     answer.receive(WHOLE[-2:])
-    assert answer.whole() is None
+    assert answer.whole is None
     assert await answer.more() == b"hello"
 
 
