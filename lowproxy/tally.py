@@ -7,11 +7,13 @@ is a sum over rows, made when somebody scrapes, so a request pays for one look-u
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from lowproxy.core.record import KIND, UsageRecord
 from lowproxy.core.semconv import DURATION_S, FIRST_TOKEN_S, OUTPUT_TOKEN_S, TOKENS
+from lowproxy.core.usage import Usage
 
 # Far more than a catalogue gives; beyond it a kind is counted as "other".
 MOST_KINDS = 4096
@@ -96,8 +98,8 @@ class Row:
 class _Tokens(NamedTuple):
     """Of the requests whose tokens are known; sums, but for the first two."""
 
-    prompts: list[int]
-    completions: list[int]
+    prompts: Sequence[int]
+    completions: Sequence[int]
     cached: int
     reasoning: int
     unweighed: int  # requests
@@ -107,17 +109,19 @@ class _Tokens(NamedTuple):
     @classmethod
     def of(cls, told: Any) -> "_Tokens | None":
         """`told` has columns of usage and of impacts."""
-        used = _known(told.usage)
-        if not used:
+        known = _known(told.usage)
+        if not known:
             return None
+        # A usage of columns, likewise.
+        used: Any = Usage._make(zip(*known, strict=True))
         both = zip(told.usage, told.impact, strict=True)
         weighed = [impact for usage, impact in both if usage and impact is not None]
         return cls(
-            [usage.prompt for usage in used],
-            [usage.completion for usage in used],
-            sum([usage.cached for usage in used]),
-            sum([usage.reasoning for usage in used]),
-            len(used) - len(weighed),
+            used.prompt,
+            used.completion,
+            sum(used.cached),
+            sum(used.reasoning),
+            len(known) - len(weighed),
             sum([impact.energy_wh for impact in weighed]),
             sum([impact.carbon_g for impact in weighed]),
         )
@@ -171,8 +175,10 @@ class Tally:
         if tokens is not None:
             row.add(tokens)
         attempts = self.attempts
-        for attempt in chain.from_iterable(told.attempts):
-            attempts[attempt] = attempts.get(attempt, 0) + 1
+        for tried, alike in groupby(told.attempts):
+            times = len(list(alike))
+            for attempt in tried:
+                attempts[attempt] = attempts.get(attempt, 0) + times
         self.recent.extend(records)
 
     def beat(self, open_streams: int) -> None:
@@ -212,14 +218,12 @@ def token_time_ms(record: UsageRecord) -> float | None:
 def by_kind(records: Iterable[UsageRecord]) -> Iterable[list[UsageRecord]]:
     """The records, those of one kind together and in their order."""
     kinds: dict[tuple[object, ...], list[UsageRecord]] = {}
-    for record in records:
-        kind: Any = record[KIND]
-        alike = kinds.get(kind)
-        if alike is None:
-            kinds[kind] = [record]
-        else:
-            alike.append(record)
+    for kind, alike in groupby(records, _KIND):
+        kinds.setdefault(kind, []).extend(alike)
     return kinds.values()
+
+
+_KIND = itemgetter(KIND)
 
 
 def _known(values: Iterable[Any]) -> list[Any]:

@@ -54,7 +54,7 @@ def access_text(record: UsageRecord) -> str:
     before, after = _known.get(names) or _named(names)
     # In one go: to read a field by its name costs as much as three by their places.
     rest: Any = record[_REST]
-    first_ms, duration_ms, usage, impact, attempts, _, wasted, cost_nano, _ = rest
+    first_ms, duration_ms, usage, impact, attempts, _, wasted, cost_nano, cost, _ = rest
     text = (
         f'"generation_id":"{record[0]}",{before}{len(attempts)}'
         f',"duration_ms":{duration_ms:.1f}{after}'
@@ -67,7 +67,7 @@ def access_text(record: UsageRecord) -> str:
         if cached:
             text += f',"cached_tokens":{cached}'
     if cost_nano is not None:
-        text += f',"cost":{money(cost_nano)}'
+        text += f',"cost":{cost or money(cost_nano)}'
     if impact is not None:
         eco = eco_text(impact, full=True)
         # Energy and carbon are the first two of its members: rendered once for both places.

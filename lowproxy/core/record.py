@@ -40,6 +40,7 @@ class UsageRecord(NamedTuple):
     unreadable_events: int = 0
     wasted: tuple[float, float] | None = None  # Wh and grams of attempts that failed
     cost_nano: int | None = None  # billionths of a unit of `currency`; None: no price
+    cost: str | None = None  # the same as text, where the answer has told it
     # How the route was chosen, for JSON: worked out where the books are kept, not on the way of a request.
     trace: Routed | Callable[[], Mapping[str, Any]] | None = None
 

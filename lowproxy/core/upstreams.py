@@ -108,6 +108,10 @@ class Candidate:
     )
     # The members of the `lowrouter` object that name it; the second form says how sure its place is.
     named: tuple[str, str] = attrs.field(init=False, eq=False, repr=False)
+    # Provider, model, region, and the currency of the model's prices, as the books name them.
+    booked: tuple[str, str, str, str | None] = attrs.field(
+        init=False, eq=False, repr=False
+    )
     # What a dialect has made for it, by credential: never shown, for it holds that.
     dressed: dict[Any, Any] = attrs.field(
         init=False, repr=False, eq=False, factory=dict
@@ -142,6 +146,12 @@ class Candidate:
     @region.default
     def _region(self) -> str:
         return self.endpoint.region
+
+    @booked.default
+    def _booked(self) -> tuple[str, str, str, str | None]:
+        endpoint, prices = self.endpoint, self.model.prices
+        currency = None if prices is None else prices.currency
+        return endpoint.provider.id, self.model.id, endpoint.region, currency
 
     @named.default
     def _named(self) -> tuple[str, str]:

@@ -46,7 +46,6 @@ class Exchange:
         "began",
         "begun",
         "candidate",
-        "completed_at",
         "conversation",
         "cost",
         "cost_nano",
@@ -84,7 +83,7 @@ class Exchange:
         self.created_at = time.time()
         self.began = time.monotonic()  # the same clock as of first_byte and ended
         self.is_post = is_post
-        self.completed_at = self.ended = 0.0
+        self.ended = self.began
         self.endpoint = "unknown"
         self.outcome = "ok"
         self.http_status = self.unreadable_events = 0
@@ -182,7 +181,6 @@ class Exchange:
 
     def end(self) -> None:
         """The request is over."""
-        self.completed_at = time.time()
         self.ended = time.monotonic()
 
     def record(self) -> UsageRecord:
@@ -191,25 +189,21 @@ class Exchange:
         candidate, cost_nano, attempts = self.candidate, self.cost_nano, self.attempts
         model = provider = region = currency = None
         if candidate is not None:
-            endpoint = candidate.endpoint
-            model = candidate.model.id
-            provider, region = endpoint.provider.id, endpoint.region
-            if cost_nano is not None:
-                prices = candidate.model.prices
-                currency = None if prices is None else prices.currency
+            provider, model, region, currency = candidate.booked
         tried: tuple[tuple[str, str], ...] = ()
         if len(attempts) == 1:
             one = attempts[0]
             tried = ((one.candidate, one.outcome),)
         elif attempts:
             tried = tuple([(each.candidate, each.outcome) for each in attempts])
+        took_s = self.ended - began
         # Not by UsageRecord's own __new__, which is a function more, of all these arguments.
         return _new(
             UsageRecord,
             (
                 self.generation_id,
                 self.created_at,
-                self.completed_at,
+                self.created_at + took_s,
                 self.requested_model,
                 None if self.key is None else self.key.name,
                 self.http_status,
@@ -220,15 +214,16 @@ class Exchange:
                 self.streamed,
                 self.outcome,
                 self.error,
-                currency,
+                None if cost_nano is None else currency,
                 None if first_byte is None else (first_byte - began) * 1000,
-                (self.ended - began) * 1000,
+                took_s * 1000,
                 self.usage,
                 self.impact,
                 tried,
                 self.unreadable_events,
                 self.wasted,
                 cost_nano,
+                self.cost,
                 None
                 if self.decision is None
                 else _new(Routed, (self.decision, attempts)),

@@ -145,6 +145,7 @@ class ShortRows:
             unreadable_events,
             wasted,
             cost_nano,
+            _,
             routed,
         ) = record
         tokens, figures, counted, basis, mark = _NO_TOKENS, _NO_FIGURES, None, 0, None

@@ -154,7 +154,7 @@ def test_counts_that_cannot_be_are_unknown():
 
 def test_every_field_of_the_record_has_a_place():
     """A field that is added is not forgotten here."""
-    elsewhere = {"usage", "impact", "wasted", "trace"}
+    elsewhere = {"usage", "impact", "wasted", "cost", "trace"}
     there = set(record()._fields)
 
     assert there - elsewhere <= set(COLUMNS)
