@@ -40,15 +40,16 @@ class Breaker:
     rests_until: float = 0.0
     _since: float = float("-inf")  # when the state last changed
     _failed_at: float = float("-inf")
-    _good: float = 0.0
+    good: float = 0.0
     _bad: float = 0.0
     heard_at: float = float("-inf")  # when the counts last faded
+    fades_at: float = float("-inf")  # when a success makes them fade again
 
     def succeeded(self, began: float, now: float) -> bool:
         """A request came to a good end; whether that changes the state."""
-        if now - self.heard_at >= _STEP_S:
+        if now >= self.fades_at:
             self._fade(now)
-        self._good += 1
+        self.good += 1
         if self.is_open:
             return self._close(began, now, failures=0)
         self.failures = 0
@@ -79,7 +80,7 @@ class Breaker:
 
     def error_rate(self, now: float) -> float | None:
         """The faded share of failures; None where nothing is left to divide."""
-        whole = self._good + self._bad
+        whole = self.good + self._bad
         left = whole and whole * 0.5 ** (
             (now - self.heard_at) / self.limits.half_life_s
         )
@@ -90,7 +91,7 @@ class Breaker:
         return now - self._failed_at > _FADED * self.limits.half_life_s
 
     def _is_trouble(self) -> bool:
-        limits, whole = self.limits, self._good + self._bad
+        limits, whole = self.limits, self.good + self._bad
         return self.failures >= limits.failures or (
             whole >= limits.min_requests and self._bad >= limits.error_rate * whole
         )
@@ -99,12 +100,12 @@ class Breaker:
         if began < self._since:
             return False
         self.is_open, self._since, self.failures = False, now, failures
-        self._good = self._bad = 0.0
+        self.good = self._bad = 0.0
         return True
 
     def _fade(self, now: float) -> None:
-        if self._good or self._bad:
+        if self.good or self._bad:
             factor = 0.5 ** ((now - self.heard_at) / self.limits.half_life_s)
-            self._good *= factor
+            self.good *= factor
             self._bad *= factor
-        self.heard_at = now
+        self.heard_at, self.fades_at = now, now + _STEP_S

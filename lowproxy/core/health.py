@@ -54,7 +54,12 @@ class Health:
         """A whole answer came."""
         vitals = self._known.get(candidate_id) or self._meet(candidate_id)
         vitals.durations.append((now, now - began))
-        vitals.breaker.succeeded(began, now)
+        breaker = vitals.breaker
+        if breaker.is_open or now >= breaker.fades_at:
+            breaker.succeeded(began, now)
+        else:  # one more, as nearly always
+            breaker.good += 1
+            breaker.failures = 0
         if self.troubled:
             self._settle(candidate_id, vitals, credential, began, now)
 

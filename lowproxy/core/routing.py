@@ -15,8 +15,9 @@ from lowproxy.core.preferences import NO_WISHES, Preferences
 from lowproxy.core.refusal import nothing_eligible
 from lowproxy.core.rules import BYTES_PER_TOKEN, World, checks
 from lowproxy.core.score import (
+    Size,
     exact_size,
-    rough_limit,
+    rough_size,
     rounded,
     scale_of,
 )
@@ -138,8 +139,7 @@ _Asked = tuple[
     str,
     Preferences | None,
     frozenset[str],
-    int,
-    int | None,
+    Size,
     bool,
     Stay | None,
 ]
@@ -238,35 +238,27 @@ def _asked(
     chat: ChatRequest, key: ApiKey, pool: Pool, stay: Stay | None
 ) -> _Asked | None:
     """What a decision is remembered by; None where that would serve nobody else, or not be bounded."""
-    wishes: Preferences | None = chat.preferences
-    if wishes is NO_WISHES:
-        wishes = None
-    elif not _is_worth_keeping(chat.preferences):
-        return None
-    models, least = chat.models, pool.least_context
-    if len(models) > 4:
-        return None
-    prompt, limit = chat.prompt_bytes, chat.max_tokens
+    wishes, models = None, chat.models
+    if chat.preferences is not NO_WISHES or len(models) > 1:
+        wishes = chat.preferences
+        if not _is_worth_keeping(wishes, models):
+            return None
+    least = pool.least_context
     if (
         least is not None
-        and prompt // BYTES_PER_TOKEN > least
+        and chat.prompt_bytes // BYTES_PER_TOKEN > least
         and any(model in PSEUDO_MODELS for model in models)
     ):
         return None
     if stay is not None:
         stay = Stay(stay.candidate, rounded((stay.tokens, None))[0])
-    # As `rounded(exact_size(chat))`, for every request.
-    prompt = (prompt + BYTES_PER_TOKEN - 1) // BYTES_PER_TOKEN
-    if (drop := prompt.bit_length() - 3) > 0:
-        prompt = prompt >> drop << drop
-    if limit is not None:
-        limit = rough_limit(limit)
-    return models, key.name, wishes, chat.needs, prompt, limit, chat.stream, stay
+    size = rough_size(chat)
+    return models, key.name, wishes, chat.needs, size, chat.stream, stay
 
 
-def _is_worth_keeping(wishes: Preferences) -> bool:
-    if wishes.max_carbon_g is not None:
-        return False  # goes by the exact size
+def _is_worth_keeping(wishes: Preferences, models: Sequence[str]) -> bool:
+    if wishes.max_carbon_g is not None or len(models) > 4:
+        return False  # the former goes by the exact size
     return not (wishes.order or wishes.only or wishes.ignore)
 
 

@@ -26,6 +26,7 @@ TIE = 0.01
 LEAST_S = 0.1
 # Of English text, about.
 BYTES_PER_TOKEN = 4
+_UP = BYTES_PER_TOKEN - 1  # what is begun counts as a whole one
 # Beyond this no model answers, and floats stay floats.
 _MOST_TOKENS = 100_000_000
 # Lengths of answers are rounded, so that there are few.
@@ -64,9 +65,16 @@ def rounded(size: Size) -> Size:
     return prompt, answer
 
 
+def rough_size(chat: ChatRequest) -> Size:
+    """`rounded(exact_size(chat))` in one go, for every request: limits recur, prompts do not."""
+    prompt, limit = (chat.prompt_bytes + _UP) // BYTES_PER_TOKEN, chat.max_tokens
+    if (drop := prompt.bit_length() - 3) > 0:
+        prompt = prompt >> drop << drop
+    return prompt, None if limit is None else _rough_limit(limit)
+
+
 @lru_cache(1024)
-def rough_limit(limit: int) -> int | None:
-    """The second of `rounded(exact_size(...))`: limits recur, prompts do not."""
+def _rough_limit(limit: int) -> int | None:
     if limit <= 0:
         return None
     return rounded((0, min(limit, _MOST_TOKENS)))[1]

@@ -28,18 +28,19 @@ class Watch:
         """For `with`: cancels the current task's wait after the limit and raises TimeoutError instead."""
         return Guard(self)
 
-    def begin(self) -> Cancellable | None:
-        """A guard without its cost: the current wait, for `end`; one at a time. None where there is no limit."""
-        wait = current_cancellable() if self.limit_s else None
-        if wait is not None:
-            self.add(wait)
-        return wait
+    def begin(self, guard: "Guard | None" = None) -> Cancellable | None:
+        """Starts a wait: what `end` takes, None where there is no limit.
 
-    def add(self, guard: "Cancellable | Guard") -> None:
-        """Cancels it after the limit."""
-        ends = self._guards[guard] = self._loop.time() + self.limit_s
-        if self._timer is None:
-            self._timer = self._loop.call_at(ends, self._fire)
+        Without a guard it is the current run or task that is cancelled; it has one wait at a time.
+        """
+        if not self.limit_s:
+            return None
+        wait: Cancellable | None = guard or current_cancellable()  # type: ignore[assignment]
+        if wait is not None:
+            ends = self._guards[wait] = self._loop.time() + self.limit_s
+            if self._timer is None:
+                self._timer = self._loop.call_at(ends, self._fire)
+        return wait
 
     def end(self, guard: "Cancellable | Guard | None") -> bool:
         """The wait is over; whether it was cancelled. The timer stays: the next wait needs it."""
@@ -84,8 +85,7 @@ class Guard:
 
     def __enter__(self) -> Self:
         self._task = current_cancellable()
-        if self._watch.limit_s:
-            self._watch.add(self)
+        self._watch.begin(self)
         return self
 
     def cancel(self) -> None:

@@ -14,7 +14,7 @@ from lowproxy.core.score import (
     LEAST_S,
     Terms,
     exact_size,
-    rough_limit,
+    rough_size,
     rounded,
     scale_of,
     scores,
@@ -192,11 +192,11 @@ def test_rounded_sizes(prompt, answer):
     assert rounded(rounded((prompt, answer))) == rounded((prompt, answer))
 
 
-@given(st.integers(-3, 2**40) | st.none())
-def test_a_limit_is_rounded_alone(limit):
-    """As with the prompt: memories go by both."""
-    _, expected = rounded(exact_size(attrs.evolve(CHAT, max_tokens=limit)))
-    assert limit is None or rough_limit(limit) == expected
+@given(st.integers(0, 2**20), st.integers(-3, 2**40) | st.none())
+def test_a_rough_size_is_the_rounded_one(size, limit):
+    """Decisions are remembered by it."""
+    chat = attrs.evolve(CHAT, prompt_bytes=size, max_tokens=limit)
+    assert rough_size(chat) == rounded(exact_size(chat))
 
 
 def test_scales():
