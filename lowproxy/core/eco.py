@@ -108,7 +108,8 @@ class Reading:
     methodology_version: str | None = None
 
 
-@attrs.frozen
+# Not frozen, for what is kept in it: nothing else of it is ever changed.
+@attrs.define
 class Basis:
     """What an impact rests on: all that requests to one model at one place have in common."""
 
@@ -121,8 +122,9 @@ class Basis:
     boundary: str = "facility"
     model_ref: str | None = None
     reading: Reading | None = None  # where `method` is not "estimated"
-    # What `core.eco_block` has rendered of it, once for all of these requests.
-    texts: dict[str, Any] = attrs.field(init=False, eq=False, repr=False, factory=dict)
+    # What `core.eco_block` and the ledger make of it, once for all of these requests.
+    wording: Any = attrs.field(init=False, eq=False, repr=False, default=None)
+    columns: Any = attrs.field(init=False, eq=False, repr=False, default=None)
 
 
 # Never changed once it is made, but not frozen: one is built per request, and a frozen

@@ -34,18 +34,17 @@ def eco_text(impact: EcoImpact, full: bool = False) -> str:
     basis = impact.basis
     if basis.reading is not None:
         return orjson.dumps(eco_fields(impact, full)).decode()
-    wording = basis.texts.get("eco") or _worded(impact)
-    first, end, common = wording
+    quality, end, common = basis.wording or _worded(impact)
     told, tokens = impact.told, impact.tokens
     if told is None:
         carbon, total = impact.carbon_g, tokens.prompt + tokens.completion
         each = carbon / total * 1000 if total else 0.0
-        impact.told = told = (first % (impact.energy_wh, carbon, each)).decode()
+        impact.told = told = (_FIRST % (impact.energy_wh, carbon, each)).decode()
     if not full:
         return told + end
     embodied, water = impact.embodied_g, impact.water_ml
     prompt, completion, cached, reasoning, _ = tokens
-    figures = _FIGURES % (
+    figures = _REST % (
         impact.energy_wh_low,
         impact.energy_wh_high,
         impact.carbon_g_low,
@@ -57,39 +56,35 @@ def eco_text(impact: EcoImpact, full: bool = False) -> str:
         completion,
         reasoning,
     )
-    return told + figures.decode() + common
+    return f"{told}{quality}{figures.decode()}{common}"
 
 
 # Of bytes, since that is how a float is rendered with the least ado; and short, since all
 # of it is read for every request.
-_FIGURES = (
+_FIRST = b'{"energy_wh":%.6g,"carbon_g":%.6g,"carbon_per_1k_tokens_g":%.6g,'
+_REST = (
     b',"energy_wh_low":%.6g,"energy_wh_high":%.6g,"carbon_g_low":%.6g'
     b',"carbon_g_high":%.6g%b%b,"tokens":{"prompt":%d,"cached":%d,"completion":%d'
     b',"reasoning":%d},'
 )
-# The figures that every form begins with, how the short form ends, how the full one does.
-_Wording = tuple[bytes, str, str]
+# What follows the first figures in every form, how the short form ends then, how the full one does.
+_Wording = tuple[str, str, str]
 _COMMON = ("method", "pue", "boundary", "grid", "model_ref", "notes")
 
 
 def _worded(impact: EcoImpact) -> _Wording:
-    """What does not depend on the request, with `%` where its figures go; kept in the basis."""
+    """What does not depend on the request; kept in the basis."""
     fields = eco_fields(impact, full=True)
-    quality = _members({n: fields[n] for n in ("accuracy", "methodology_version")})
+    first = {name: fields[name] for name in ("accuracy", "methodology_version")}
     common = {name: fields[name] for name in _COMMON if name in fields}
     must_say = _must_say(impact)
-    wording = impact.basis.texts["eco"] = (
-        b'{"energy_wh":%%.6g,"carbon_g":%%.6g,"carbon_per_1k_tokens_g":%%.6g,%b'
-        % quality,
-        f',"notes":{orjson.dumps(must_say).decode()}}}' if must_say else "}",
+    short = {**first, "notes": must_say} if must_say else first
+    wording = impact.basis.wording = (
+        orjson.dumps(first).decode()[1:-1],
+        orjson.dumps(short).decode()[1:],
         orjson.dumps(common).decode()[1:],
     )
     return wording
-
-
-def _members(fields: dict[str, Any]) -> bytes:
-    """JSON members without the braces, to be part of a template."""
-    return orjson.dumps(fields)[1:-1].replace(b"%", b"%%")
 
 
 def _must_say(impact: EcoImpact) -> list[str]:

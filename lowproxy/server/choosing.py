@@ -3,6 +3,8 @@
 import time
 from functools import partial
 
+from multidict import istr
+
 from lowproxy.core.affinity import LEAST_PROMPT_BYTES
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.preferences import NO_WISHES
@@ -11,7 +13,10 @@ from lowproxy.errors import BadRequestError, LowproxyError
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
 
-TRACE = "X-LowRouter-Trace"
+# As the servers' own look-up has them: a plain name is brought to one case for every request.
+REGION = istr("X-LowRouter-Region")
+ECO = istr("X-LowRouter-Eco")
+TRACE = istr("X-LowRouter-Trace")
 _SAID = {"1": True, "true": True, "0": False, "false": False, "": False}
 
 

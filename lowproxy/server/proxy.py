@@ -21,7 +21,7 @@ from lowproxy.errors import (
     UnsupportedMediaTypeError,
 )
 from lowproxy.server.admission import admit, admit_here, cost_fields
-from lowproxy.server.choosing import TRACE, choose, wants_trace
+from lowproxy.server.choosing import ECO, REGION, TRACE, choose, wants_trace
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.opening import open_answer, stream_fields
 from lowproxy.server.parts import Parts
@@ -41,9 +41,7 @@ async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -
         request, parts.config.server.max_body_bytes, parts.body_watch
     )
     headers = request.headers
-    chat = ChatRequest.parse(
-        body, headers.get("X-LowRouter-Region"), headers.get("X-LowRouter-Eco")
-    )
+    chat = ChatRequest.parse(body, headers.get(REGION), headers.get(ECO))
     del body
     exchange.requested_model = chat.model
     exchange.streamed = chat.stream
@@ -185,10 +183,7 @@ def _whole(
     if (reading := told_in(parsed)) is not None:
         exchange.heard(reading)
     value = annotation(parts, exchange, candidate, usage)
-    name = parsed.get("model")
-    if isinstance(name, str):
-        body = splice.renamed(body, "model", name, candidate.model.id)
-    body = splice.put_member(body, parsed, "lowrouter", value)
+    body = splice.finished(body, parsed, candidate.model.id, value)
     exchange.http_status = whole.answer.status
     fields = exchange.answer_fields() + cost_fields(exchange) + whole.answer.down
     answer = send(request, whole.answer.status, fields, body)

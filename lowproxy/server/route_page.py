@@ -2,7 +2,7 @@
 
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.parsing import dumps
-from lowproxy.server.choosing import choose
+from lowproxy.server.choosing import ECO, REGION, choose
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
 from lowproxy.server.proxy import read_body
@@ -14,9 +14,7 @@ async def explain_route(parts: Parts, request: Request, exchange: Exchange) -> R
     limit = parts.config.server.max_body_bytes
     body = await read_body(request, limit, parts.body_watch)
     headers = request.headers
-    chat = ChatRequest.parse(
-        body, headers.get("X-LowRouter-Region"), headers.get("X-LowRouter-Eco")
-    )
+    chat = ChatRequest.parse(body, headers.get(REGION), headers.get(ECO))
     exchange.requested_model, exchange.trace = chat.model, True
     assert exchange.key is not None, "the door lets nobody in without a key"
     price = 0.0

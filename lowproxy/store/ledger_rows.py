@@ -167,10 +167,10 @@ class Rows:
 def based(impact: EcoImpact) -> Values:
     """The columns that requests with the same basis have in common, from `accuracy` to `eco`; kept with it."""
     basis, grid = impact.basis, impact.grid
-    columns: Values | None = basis.texts.get("ledger")
+    columns: Values | None = basis.columns
     if columns is not None:
         return columns
-    columns = basis.texts["ledger"] = (
+    columns = basis.columns = (
         basis.accuracy,
         basis.methodology_version,
         grid.zone,

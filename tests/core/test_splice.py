@@ -267,6 +267,31 @@ def test_renamed_does_as_replace_string(obj, old, at):
         assert result == splice.replace_string(obj.text, "model", b'"new"')
 
 
+@given(
+    objects(),
+    st.sampled_from(["m", 'a"b', "\\", None]),
+    st.integers(0, 6),
+    st.booleans(),
+)
+def test_an_answer_is_finished_as_by_two_changes(obj, old, at, tight):
+    """Its model set and the member put, in whatever it holds already and however it ends."""
+    at = min(at, len(obj.members))
+    value = b"7" if old is None else splice.quoted(old)
+    members = [*obj.members[:at], ("model", b'"model":', value), *obj.members[at:]]
+    obj = attrs.evolve(
+        obj, members=members, gaps=[*obj.gaps, b""], tails=[*obj.tails, b" "]
+    )
+    text = obj.text.strip() if tight else obj.text
+    said = parsed(text)
+    expected = text
+    if isinstance(said["model"], str):
+        expected = splice.replace_string(text, "model", b'"new"')
+
+    result = splice.finished(text, said, "new", b'{"a":1}')
+
+    assert result == splice.put_member(expected, said, "lowrouter", b'{"a":1}')
+
+
 # --- by example --------------------------------------------------------------------------------
 
 
