@@ -4,9 +4,8 @@ Pure and incremental, for the fast way up. Only what a gateway asks of a head is
 contradicts itself about its framing is refused, since a guess would mix two answers (RFC 9112, section 6.3).
 """
 
-import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lowproxy.core.headers import DOWN
@@ -26,8 +25,6 @@ class Http1Error(ValueError):
     """The upstream's bytes are not an HTTP/1.1 response; the text quotes none of them."""
 
 
-# A space before the colon is taken away (RFC 9112, section 5.1): the field counts all the same.
-_FIELD = re.compile(rb"\r\n([^:\s]+)[ \t]*:[ \t]*([^\r\n]*)")
 # More digits are no length, and a number of thousands of them Python does not read.
 _MAX_LENGTH_DIGITS = 18
 
@@ -59,63 +56,56 @@ _ID, _MS, _VERSION = _SENT_KEYS
 _Said = tuple[str, str] | tuple[()]
 
 
-class _Memo(dict[bytes, Any]):
-    """What lines were read as before: those of one upstream's answers are nearly all the same."""
+# Lines that were read before, and what was made of them: those of one upstream's answers are nearly all the same.
+_MOST_LINES = 1024
+_MOST_LINE_BYTES = 256
 
-    MOST = 1024
-    MOST_BYTES = 256
 
-    def __init__(self, read: Callable[[bytes], Any]) -> None:
-        super().__init__()
-        self._read = read
+class _Lines(dict[bytes, _Said]):
+    """What field lines say."""
 
-    def __missing__(self, line: bytes) -> Any:
-        made = self._read(line)
-        if len(line) <= self.MOST_BYTES:
-            if len(self) >= self.MOST:
+    def __missing__(self, line: bytes) -> _Said:
+        name, _, value = line.partition(b":")
+        # A space before the colon is taken away (RFC 9112, section 5.1): the field counts all the same.
+        key = _WANTED.get(name.rstrip(b" \t").lower())
+        said = _said(key, value) if key is not None else ()
+        if len(line) <= _MOST_LINE_BYTES:
+            if len(self) >= _MOST_LINES:
                 self.clear()
-            self[line] = made
-        return made
-
-
-class _OddLineError(Exception):
-    """A line that is not a name, a colon and a value: its head is read in another way."""
-
-
-def _say(line: bytes) -> _Said:
-    name, _, value = line.partition(b":")
-    if 13 in line or 10 in line or name[-1:].isspace():
-        raise _OddLineError
-    key = _WANTED.get(name.lower())
-    return _said(key, value.strip(b" \t")) if key is not None else ()
+            self[line] = said
+        return said
 
 
 def _said(key: str, value: bytes) -> _Said:
+    if 10 in value or 13 in value:  # RFC 9110, section 5.5
+        raise Http1Error("a field of the answer has a line break within")
     # As the servers write it again, to the byte.
-    text = value.decode("utf-8", "surrogateescape")
+    text = value.strip(b" \t").decode("utf-8", "surrogateescape")
     if key in _SENT_KEYS:
         return key, f"{key}{text}\r\n"
     if key == "content-length" and not (
-        value.isdigit() and len(value) <= _MAX_LENGTH_DIGITS
+        text.isascii() and text.isdigit() and len(text) <= _MAX_LENGTH_DIGITS
     ):
         return key, ""  # not one number
     return key, text
 
 
-def _start(line: bytes) -> tuple[int, bool]:
-    """The status, and whether the connection stays unless a field says otherwise."""
-    status = line[9:12]
-    if not (
-        line.startswith((b"HTTP/1.1 ", b"HTTP/1.0 "))
-        and len(status) == 3
-        and status.isdigit()
-    ):
-        raise Http1Error("the answer does not begin with an HTTP/1 status line")
-    return int(status), line[7:8] == b"1"
+class _Starts(dict[bytes, tuple[int, bool]]):
+    """The status, and whether the connection stays unless a field says otherwise, by status lines."""
+
+    def __missing__(self, line: bytes) -> tuple[int, bool]:
+        status = line[9:12]
+        is_http = line.startswith((b"HTTP/1.1 ", b"HTTP/1.0 "))
+        if not (is_http and len(status) == 3 and status.isdigit()):
+            raise Http1Error("the answer does not begin with an HTTP/1 status line")
+        made = int(status), line[7:8] == b"1"
+        if len(line) <= _MOST_LINE_BYTES and len(self) < _MOST_LINES:
+            self[line] = made
+        return made
 
 
-_STARTS = _Memo(_start)
-_LINES = _Memo(_say)
+_STARTS = _Starts()
+_LINES = _Lines()
 _known = _LINES.__getitem__
 _new: Any = tuple.__new__  # a third of what `Head(...)` costs
 
@@ -138,11 +128,8 @@ def read_head(raw: bytes) -> Head:
     """`raw` is the head up to and with the CRLF of its last line. Raises Http1Error."""
     lines = raw.split(b"\r\n")
     status, stays = _STARTS[lines.pop(0)]
-    try:
-        said = [*filter(None, map(_known, lines))]
-    except _OddLineError:
-        said = _said_loosely(raw)
-    fields = dict(said)
+    said: list[Any] = [*filter(None, map(_known, lines))]
+    fields: dict[str, str] = dict(said)
     if len(fields) != len(said):
         _check_repeated(said)
         fields = dict(reversed(said))
@@ -158,13 +145,6 @@ def read_head(raw: bytes) -> Head:
         stays = stays and length != UNTIL_CLOSE
     down = get(_ID, "") + get(_MS, "") + get(_VERSION, "")
     return _new(Head, (status, fields, down, length, stays))  # type: ignore[no-any-return]
-
-
-def _said_loosely(raw: bytes) -> list[_Said]:
-    """What a head says whose lines are not all a name, a colon and a value."""
-    found = _FIELD.findall(raw, raw.index(b"\r\n"))
-    keyed = [(_WANTED.get(name.lower()), value.rstrip()) for name, value in found]
-    return [_said(key, value) for key, value in keyed if key is not None]
 
 
 def _framing(status: int, fields: Mapping[str, str]) -> int:
