@@ -205,13 +205,16 @@ class FastAnswer:
             self._connection.reusable = False
         if length == len(rest) and self._inflater is None:
             # All of it in one read, as nearly every answer that is no stream.
-            self.whole, self._ready = rest, [rest]
-            self._end()
+            if rest:
+                self.whole, self._ready = rest, [rest]
+            self.ended = True
+            self._let_go(b"")
         else:
             self._body = body_of(head)
             if rest:
                 self.receive(rest)
-        self._wake()
+        if self.waiter is not None:
+            self.waiter.wake()
 
     def _shorten(self, sink: Sink) -> None:
         """The next reads may go past this answer, if the sink knows them by their likeness."""
@@ -225,6 +228,10 @@ class FastAnswer:
             self._fail(self._cut())
             return
         self.ended = True
+        self._let_go(self._body.rest if self._body is not None else b"")
+
+    def _let_go(self, rest: bytes) -> None:
+        """Gives the connection back, unless `rest` or something else speaks against it."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -232,7 +239,7 @@ class FastAnswer:
         if self._paused:
             connection.transport.resume_reading()
         if (
-            (self._body is not None and self._body.rest)
+            rest
             or not (connection.reusable and connection.open)
             # Answered before it had read the request: what it has not taken stands before the next one.
             or connection.transport.get_write_buffer_size()

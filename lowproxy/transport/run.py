@@ -65,11 +65,12 @@ class Run:
 
     def _step(self, exc: BaseException | None = None) -> None:
         global _current
-        before, _current = _current, self
+        before = _current
+        _current = self
         self._parked = False
         try:
             asked = self._coro.send(None) if exc is None else self._coro.throw(exc)
-            if asked is _PARK and self._cancels and exc is None:
+            if self._cancels and exc is None and asked is _PARK:
                 asked = self._coro.throw(asyncio.CancelledError())
         except StopIteration as stop:
             result, failure = stop.value, None
