@@ -122,6 +122,8 @@ class DirectConnection(asyncio.Protocol):
             else:
                 body = self._body
                 data = body.feed(data)
+                if not body.is_eof():
+                    return  # which nobody can do anything with yet
             self._body = None if body.is_eof() else body
         self._go_on()
 

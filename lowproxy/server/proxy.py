@@ -23,6 +23,7 @@ from lowproxy.errors import (
 from lowproxy.server.admission import admit, admit_here, cost_fields
 from lowproxy.server.choosing import ECO, REGION, TRACE, choose, wants_trace
 from lowproxy.server.exchange import Exchange
+from lowproxy.server.gathered import Gathered
 from lowproxy.server.opening import open_answer, stream_fields
 from lowproxy.server.parts import Parts
 from lowproxy.server.relay import relay
@@ -144,19 +145,18 @@ async def read_body(request: Request, limit: int, watch: Watch) -> bytes:
 
 async def _rest_of_body(request: Request, limit: int, watch: Watch) -> bytes:
     request.say_continue()
-    parts, size = [], 0
+    gathered = Gathered()
     try:
         with watch.guard():
             while data := await request.more():
-                parts.append(data)
-                size += len(data)
-                if size > limit:
+                gathered.add(data)
+                if gathered.size > limit:
                     raise _too_large(limit)
     except TimeoutError:
         raise BodyTimeoutError(
             f"the body did not arrive within timeouts.body_s ({watch.limit_s:g} s)"
         ) from None
-    return b"".join(parts)
+    return gathered.whole()
 
 
 def _tokens(size: int) -> int:

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from lowproxy.server.gathered import Gathered
+
 # How much of a body is kept for a handler that does not read, twice what the parser is told.
 BUFFER_BYTES = 512 * 1024
 # Longer numbers are the parser's to refuse.
@@ -30,74 +32,68 @@ class Reading(Protocol):
 
 
 class Body:
-    """A body of known length. To a handler it is what the parser's payload is."""
+    """A body of known length, given whole. To a handler it is what the parser's payload is."""
 
     __slots__ = (
         "_connection",
+        "_gathered",
         "_left",
-        "_parts",
         "_paused",
-        "_size",
         "_waiter",
+        "_wanted",
+        "_whole",
         "length",
     )
 
     def __init__(self, connection: Reading, length: int) -> None:
         self._connection = connection
         self.length = self._left = length
-        self._parts: list[bytes | memoryview] = []
-        self._size = 0
-        self._paused = False
+        self._gathered: Gathered | None = None
+        self._whole = b""
+        self._wanted = self._paused = False
         self._waiter: asyncio.Future[None] | None = None
 
     def feed(self, data: bytes, start: int = 0) -> bytes:
         """Takes what is its own of `data[start:]`; gives what is behind it."""
-        size = len(data) - start
-        rest = b""
-        if size > self._left:
-            end = start + self._left
-            data, rest, size = data[start:end], data[end:], self._left
-            start = 0
-        self._left -= size
-        self._size += size
-        if start:
-            # A view where it will be joined with what is still to come.
-            self._parts.append(memoryview(data)[start:] if self._left else data[start:])
-        elif size:
-            self._parts.append(data)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-        if self._size > BUFFER_BYTES and self._left and not self._paused:
+        end = start + self._left
+        size = len(data)
+        gathered = self._gathered
+        if gathered is None and end <= size:
+            self._left = 0
+            self._whole = data[start:end]
+            return data[end:] if end < size else b""
+        if gathered is None:
+            gathered = self._gathered = Gathered()
+        self._left = max(end - size, 0)
+        gathered.add(memoryview(data)[start:end])
+        if not self._left:
+            self._whole, self._gathered = gathered.whole(), None
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+        elif gathered.size > BUFFER_BYTES and not (self._wanted or self._paused):
             self._paused = True
             self._connection.pause_reading(pause_parser=False)
-        return rest
+        return data[end:] if end < size else b""
 
     def is_eof(self) -> bool:
         """Whether all of it has come in."""
         return not self._left
 
     def read_nowait(self) -> bytes:
-        """What is here and has not been read."""
-        parts = self._parts
-        if len(parts) == 1 and type(parts[0]) is bytes:
-            data = parts[0]
-        else:
-            data = b"".join(parts)
-        parts.clear()
-        self._size = 0
+        """The body, once; b"" before all of it is here, and afterwards."""
+        data, self._whole = self._whole, b""
+        self._wanted = True
         if self._paused:
             self._paused = False
             self._connection.resume_reading(resume_parser=False)
         return data
 
     async def readany(self) -> bytes:
-        """What is here, or will be next; b"" at the end."""
-        while not self._parts and self._left:
+        """The body, once; b"" afterwards."""
+        if self._left:
+            self.read_nowait()  # which says that it is wanted
             self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._waiter
         return self.read_nowait()
 
 

@@ -160,28 +160,37 @@ def test_what_differs_is_parsed(repeats, data):
 
 
 def test_a_body_nobody_reads_slows_its_connection():
-    """Paused beyond the bound, once, and resumed by reading."""
+    """Paused beyond the bound, once, resumed where somebody wants it, and then not any more."""
     calls = []
     connection = SimpleNamespace(
         pause_reading=lambda *, pause_parser: calls.append(("pause", pause_parser)),
         resume_reading=lambda *, resume_parser: calls.append(("resume", resume_parser)),
     )
-    body = Body(connection, 10 * BUFFER_BYTES)
+    body = Body(connection, 3 * BUFFER_BYTES)
     body.feed(b"x" * BUFFER_BYTES)
     assert not calls
     body.feed(b"y")
     body.feed(b"y")
     assert calls == [("pause", False)]
-    assert body.read_nowait() == b"x" * BUFFER_BYTES + b"yy"
+    assert body.read_nowait() == b""
+    body.feed(b"z" * BUFFER_BYTES)
     assert calls[1:] == [("resume", False)]
+    assert body.feed(b"z" * BUFFER_BYTES) == b"zz"
+    whole = body.read_nowait()
+    assert (len(whole), crc32(whole)) == (
+        3 * BUFFER_BYTES,
+        crc32(b"x" * BUFFER_BYTES + b"yy" + b"z" * (2 * BUFFER_BYTES - 2)),
+    )
+    assert body.read_nowait() == b""
 
 
 async def test_a_task_can_wait_for_a_body():
-    """As a run can: what comes next is given, then the end."""
+    """As a run can: it is given when it is whole, then the end."""
     body = Body(SimpleNamespace(), 3)
     waiting = asyncio.ensure_future(body.readany())
     await asyncio.sleep(0)
-    assert body.feed(b"abcd") == b"d"
+    assert body.feed(b"a") == b""
+    assert body.feed(b"bcd") == b"d"
     assert await waiting == b"abc"
     assert await body.readany() == b""
 
