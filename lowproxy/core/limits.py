@@ -69,13 +69,16 @@ class Limits:
     told_tokens: str = _derived(lambda self: _told("tokens", self.tokens_per_minute))
 
 
-class Estimate(NamedTuple):
+@attrs.frozen
+class Estimate:
     """The most that a request may take."""
 
     tokens: int
     nano: int = 0
     carbon_ug: int = 0
     is_stream: bool = False
+    # Whether it may take nothing of a budget: then nothing would pass it that is not asked for.
+    is_free: bool = _derived(lambda self: not (self.nano and self.carbon_ug))
 
 
 class Actual(NamedTuple):
