@@ -58,11 +58,11 @@ def batches() -> bool:
     return bool(_batched)
 
 
-def take_access_lines(lines: Sequence[str]) -> None:
+def take_access_lines(lines: Sequence[bytes]) -> None:
     """Access lines of one moment, where lines wait: each is JSON without its braces, and needs no serialiser."""
-    first = f'{{"timestamp":"{_clock.iso(time.time())}","level":"info",'
-    last = ',"event":"request.done"}'
-    _batched[0].extend([f"{first}{line}{last}".encode() for line in lines])
+    first = f'{{"timestamp":"{_clock.iso(time.time())}","level":"info",'.encode()
+    last = b',"event":"request.done"}'
+    _batched[0].extend([first + line + last for line in lines])
 
 
 _batched: list["Lines"] = []  # where `set_up` has lines wait

@@ -134,7 +134,7 @@ def test_an_access_line_is_the_same_with_and_without_waiting():
         flush = logs.set_up("json", stream, batched=batched)
         assert logs.batches() == batched
         if batched:
-            logs.take_access_lines(['"http_status":200,"model":"a"'])
+            logs.take_access_lines([b'"http_status":200,"model":"a"'])
         else:
             access = structlog.get_logger("lowproxy.access")
             access.info("request.done", http_status=200, model="a")
@@ -205,7 +205,7 @@ def test_batched_lines_are_the_same(told):
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
     flush = logs.set_up("json", stream, batched=True)
-    logs.take_access_lines(['"status":"ok"'])
+    logs.take_access_lines([b'"status":"ok"'])
     structlog.get_logger("x").error("bug", kind="X")
     flush()
     first, second = (json.loads(line) for line in raw.getvalue().splitlines())

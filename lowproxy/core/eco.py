@@ -149,7 +149,7 @@ class EcoImpact:
     water_ml: float | None = None
     # The contract's figures as `core.eco_block` renders them: the answer and the access
     # line tell the same ones.
-    told: str | None = attrs.field(init=False, eq=False, repr=False, default=None)
+    told: bytes | None = attrs.field(init=False, eq=False, repr=False, default=None)
 
     @property
     def accuracy(self) -> str:

@@ -31,20 +31,33 @@ def eco_fields(impact: EcoImpact, full: bool = False) -> dict[str, Any]:
 
 def eco_text(impact: EcoImpact, full: bool = False) -> str:
     """`eco_fields` as JSON. What requests to one model at one place have in common is rendered once."""
+    if full:
+        return _full(impact).decode()
     basis = impact.basis
     if basis.reading is not None:
-        return orjson.dumps(eco_fields(impact, full)).decode()
-    quality, end, common = basis.wording or _worded(impact)
-    told, tokens = impact.told, impact.tokens
-    if told is None:
-        carbon, total = impact.carbon_g, tokens.prompt + tokens.completion
-        each = carbon / total * 1000 if total else 0.0
-        impact.told = told = (_FIRST % (impact.energy_wh, carbon, each)).decode()
-    if not full:
-        return told + end
+        return orjson.dumps(eco_fields(impact)).decode()
+    wording = basis.wording or _worded(impact)
+    return (impact.told or _told(impact)).decode() + wording[1]
+
+
+def eco_members(impact: EcoImpact) -> bytes:
+    """What an access line has of an impact, as JSON members: energy, carbon, zone, and the full `eco` object."""
+    eco = _full(impact)
+    zone = (impact.basis.wording or _worded(impact))[3]
+    # Energy and carbon are the first of its members: rendered once for both places.
+    return eco[1 : eco.index(b',"carbon_per_1k')] + zone + eco
+
+
+def _full(impact: EcoImpact) -> bytes:
+    basis = impact.basis
+    if basis.reading is not None:
+        return orjson.dumps(eco_fields(impact, full=True))
+    quality, _, common, _ = basis.wording or _worded(impact)
     embodied, water = impact.embodied_g, impact.water_ml
-    prompt, completion, cached, reasoning, _ = tokens
-    figures = _REST % (
+    prompt, completion, cached, reasoning, _ = impact.tokens
+    return _FULL % (
+        impact.told or _told(impact),
+        quality,
         impact.energy_wh_low,
         impact.energy_wh_high,
         impact.carbon_g_low,
@@ -55,20 +68,30 @@ def eco_text(impact: EcoImpact, full: bool = False) -> str:
         cached,
         completion,
         reasoning,
+        common,
     )
-    return f"{told}{quality}{figures.decode()}{common}"
+
+
+def _told(impact: EcoImpact) -> bytes:
+    """The figures that every form begins with; kept, since the answer and the access line tell the same."""
+    tokens, carbon = impact.tokens, impact.carbon_g
+    total = tokens.prompt + tokens.completion
+    each = carbon / total * 1000 if total else 0.0
+    impact.told = told = _FIRST % (impact.energy_wh, carbon, each)
+    return told
 
 
 # Of bytes, since that is how a float is rendered with the least ado; and short, since all
 # of it is read for every request.
 _FIRST = b'{"energy_wh":%.6g,"carbon_g":%.6g,"carbon_per_1k_tokens_g":%.6g,'
-_REST = (
-    b',"energy_wh_low":%.6g,"energy_wh_high":%.6g,"carbon_g_low":%.6g'
+_FULL = (
+    b'%b%b,"energy_wh_low":%.6g,"energy_wh_high":%.6g,"carbon_g_low":%.6g'
     b',"carbon_g_high":%.6g%b%b,"tokens":{"prompt":%d,"cached":%d,"completion":%d'
-    b',"reasoning":%d},'
+    b',"reasoning":%d},%b'
 )
-# What follows the first figures in every form, how the short form ends then, how the full one does.
-_Wording = tuple[str, str, str]
+# What follows the first figures in the full form, how the short form ends then, how the full one does; and
+# the zone, as an access line has it before the object.
+_Wording = tuple[bytes, str, bytes, bytes]
 _COMMON = ("method", "pue", "boundary", "grid", "model_ref", "notes")
 
 
@@ -80,9 +103,10 @@ def _worded(impact: EcoImpact) -> _Wording:
     must_say = _must_say(impact)
     short = {**first, "notes": must_say} if must_say else first
     wording = impact.basis.wording = (
-        orjson.dumps(first).decode()[1:-1],
+        orjson.dumps(first)[1:-1],
         orjson.dumps(short).decode()[1:],
-        orjson.dumps(common).decode()[1:],
+        orjson.dumps(common)[1:],
+        b',"zone":%b,"eco":' % orjson.dumps(impact.basis.grid.zone),
     )
     return wording
 

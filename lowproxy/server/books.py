@@ -118,7 +118,7 @@ def _export(
 
 def _log_access(records: list[UsageRecord]) -> None:
     if logs.batches():
-        lines: list[str] = []
+        lines: list[bytes] = []
         _each(lambda record: lines.append(access_text(record)), records)
         logs.take_access_lines(lines)
     else:
