@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from lowproxy import logs
-from lowproxy.core.access_line import access_facts, access_text
+from lowproxy.core.access_line import access_facts, access_texts
 from lowproxy.core.eco_outcomes import PARTIAL, wasted
 from lowproxy.core.record import UsageRecord
 from lowproxy.metrics import Metrics
@@ -118,8 +118,11 @@ def _export(
 
 def _log_access(records: list[UsageRecord]) -> None:
     if logs.batches():
-        lines: list[bytes] = []
-        _each(lambda record: lines.append(access_text(record)), records)
+        try:
+            lines = access_texts(records)
+        except Exception:  # noqa: BLE001 - all but the bad one have a line
+            lines = []
+            _each(lambda record: lines.extend(access_texts((record,))), records)
         logs.take_access_lines(lines)
     else:
         access = structlog.get_logger("lowproxy.access")

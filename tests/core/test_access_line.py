@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowproxy.core.access_line import access_facts, access_text
+from lowproxy.core.access_line import access_facts, access_texts
 from lowproxy.core.eco import CarbonIntensity, ModelFacts, Reading
 from lowproxy.core.eco_measured import measured
 from lowproxy.core.eco_methods import DEFAULT
@@ -69,7 +69,18 @@ def records(draw):
 @given(records())
 def test_the_text_says_the_facts(record):
     """Read again, the text is the facts, member by member."""
-    assert json.loads(b"{%b}" % access_text(record)) == access_facts(record)
+    assert json.loads(b"{%b}" % access_texts([record])[0]) == access_facts(record)
+
+
+@given(st.lists(records(), max_size=5))
+def test_lines_are_in_the_order_of_the_records(several):
+    """What those that are alike share does not bring them together."""
+    numbered = [
+        each._replace(generation_id=f"gen_{number}")
+        for number, each in enumerate([*several, RECORD, *several])
+    ]
+    told = [json.loads(b"{%b}" % line) for line in access_texts(numbered)]
+    assert told == [access_facts(each) for each in numbered]
 
 
 def test_what_is_unknown_is_left_out():

@@ -211,7 +211,7 @@ async def test_books_that_cannot_be_kept(serve, upstream, monkeypatch, log_text)
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(books, "access_text", full)
+    monkeypatch.setattr(books, "access_texts", full)
     monkeypatch.setattr(gateway.parts.metrics, "count", full)
     async with gateway.caller() as caller:
         for body in (ask(), asking(), {}):
@@ -231,7 +231,7 @@ async def test_a_log_that_cannot_be_written(serve, upstream, monkeypatch):
     def broken(*_, **__):
         raise BrokenPipeError
 
-    monkeypatch.setattr(books, "access_text", broken)
+    monkeypatch.setattr(books, "access_texts", broken)
     monkeypatch.setattr(door, "log", SimpleNamespace(error=broken))
     for _ in range(2):
         assert (await gateway.chat()).status == 200
