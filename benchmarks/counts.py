@@ -55,10 +55,10 @@ BUDGETS = {
     ),
     "timers per event": Budget(0, "one deadline per stream; an event leaves a stamp"),
     "python calls per stream": Budget(
-        420, "390: head to last byte of a stream of one event, every duty included"
+        330, "292: head to last byte of a stream of one event, every duty included"
     ),
     "python calls per unary request": Budget(
-        260, "236: head to answer, every duty included"
+        130, "110: head to answer, every duty included"
     ),
     "KiB kept per open stream": Budget(
         20, "16: what Python allocates for a stream that waits, both connections too"

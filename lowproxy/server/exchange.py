@@ -137,11 +137,6 @@ class Exchange:
             text += rate_lines(self.rates)
         return text
 
-    def decided(self, decision: RouteDecision) -> None:
-        """A route was chosen."""
-        self.decision = decision
-        self.candidate = decision.candidates[0]
-
     def answered(self) -> None:
         """The attempts are over: the last one's candidate is who served."""
         decision, candidate = self.decision, self.candidate

@@ -63,7 +63,7 @@ async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -
             decision = admit_here(parts, limiter, exchange, chat, decision)
         else:
             decision = await admit(parts, exchange, chat, decision)
-    exchange.decided(decision)
+    exchange.decision, exchange.candidate = decision, decision.candidates[0]
     try:
         opened = await open_answer(parts, request, decision, chat, exchange)
     except BaseException:
