@@ -18,7 +18,7 @@ from benchmarks.load.proxies import CALLER_KEY
 from benchmarks.load.workloads import WORKLOADS
 from lowproxy.core import splice
 from lowproxy.core.chat import ChatRequest
-from lowproxy.core.http1 import Head, body_of
+from lowproxy.core.http1 import body_of, read_head
 from lowproxy.core.limits import Limits
 from lowproxy.core.parsing import loads
 from lowproxy.core.rate_fields import rate_lines
@@ -96,7 +96,7 @@ def stages(parts: Parts) -> list[Stage]:
     running.feed(EVENT)
     framed = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
     answer_head = HEAD.removesuffix(b"\r\n")
-    body = body_of(Head(answer_head))
+    body = body_of(read_head(answer_head))
 
     def ending() -> bytes:
         machine = tail()
@@ -162,7 +162,9 @@ def stages(parts: Parts) -> list[Stage]:
             "request",
             lambda: dialect.dress(small, chosen, None, fields),
         ),
-        Stage("read the answer's head", "request", lambda: body_of(Head(answer_head))),
+        Stage(
+            "read the answer's head", "request", lambda: body_of(read_head(answer_head))
+        ),
         Stage("chunk framing off, 280 B", "event", lambda: body.feed(framed)),
         Stage("tail, one event a read", "event", lambda: running.feed(EVENT)),
         Stage(
