@@ -115,12 +115,17 @@ EXTRACTORS: Mapping[str, Callable[[Mapping[str, Any]], Reading | None]] = {
     "environment_impact": _melious,
     "lowrouter": _lowrouter,
 }
-_NAMES = frozenset(EXTRACTORS)
 
 
 def told_in(answer: Mapping[str, Any]) -> Reading | None:
     """What a parsed answer or chunk says of its energy; None where it says nothing."""
-    if _NAMES.isdisjoint(answer):
+    # `EXTRACTORS` name by name: this is asked of every answer and of every final chunk.
+    if not (
+        "energy" in answer
+        or "impact" in answer
+        or "environment_impact" in answer
+        or "lowrouter" in answer
+    ):
         return None
     for name, extract in EXTRACTORS.items():
         part = answer.get(name)

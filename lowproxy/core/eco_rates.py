@@ -4,6 +4,7 @@ A method works out rates per token once per model and place; a request then cost
 multiplications.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import attrs
@@ -12,6 +13,8 @@ from lowproxy.core.eco import Basis, CarbonIntensity, EcoImpact
 from lowproxy.core.eco_accuracy import LONG_COMPLETION, LONG_PROMPT, band
 from lowproxy.core.expected import Grams
 from lowproxy.core.usage import Usage
+
+_new: Callable[[type[EcoImpact]], EcoImpact] = EcoImpact.__new__
 
 
 class Rate(NamedTuple):
@@ -105,7 +108,7 @@ def _estimator(rates: TokenRates) -> Estimator:
     grid, accuracy, told = rates.grid, rates.accuracy, rates.notes
     grams = grid.grams_per_kwh / 1000
     grams_low, grams_high = grid.low / 1000, grid.high / 1000
-    made, made_each = rates.embodied_g_fixed, rates.embodied_g_completion
+    fixed, each = rates.embodied_g_fixed, rates.embodied_g_completion
     water, water_each = rates.water_ml_fixed, rates.water_ml_per_wh
     usual = _basis(rates, accuracy, told)
     # By accuracy and notes, of which there are a handful.
@@ -123,18 +126,18 @@ def _estimator(rates: TokenRates) -> Estimator:
         if notes or counted or answer > LONG_COMPLETION or prompt > LONG_PROMPT:
             said = (band(accuracy, usage, notes), told + notes)
             basis = others.get(said) or others.setdefault(said, _basis(rates, *said))
-        return EcoImpact(
-            energy,
-            low,
-            high,
-            energy * grams,
-            low * grams_low,
-            high * grams_high,
-            usage,
-            basis,
-            None if made is None else made + made_each * answer,
-            None if water_each is None else water + water_each * energy,
-        )
+        # Field by field: calling the class costs as much again.
+        made = _new(EcoImpact)
+        made.energy_wh, made.energy_wh_low, made.energy_wh_high = energy, low, high
+        made.carbon_g = energy * grams
+        made.carbon_g_low = low * grams_low
+        made.carbon_g_high = high * grams_high
+        made.tokens = usage
+        made.basis = basis
+        made.embodied_g = None if fixed is None else fixed + each * answer
+        made.water_ml = None if water_each is None else water + water_each * energy
+        made.told = None
+        return made
 
     return impact
 

@@ -123,6 +123,16 @@ class PublicRequest:
         """What answers it."""
         return self._request.task
 
+    def whole(self) -> bytes | None:
+        """The body, where all of it has come in. Raises BadRequestError."""
+        content = self._request.content
+        if not content.is_eof():
+            return None
+        try:
+            return content.read_nowait()
+        except web.RequestPayloadError:
+            raise BadRequestError(_BODY) from None
+
     async def more(self) -> bytes:
         """The next bytes of the body, decoded; b"" at its end. Raises BadRequestError."""
         try:

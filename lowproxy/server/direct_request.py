@@ -81,6 +81,17 @@ class DirectRequest:
         """What answers it."""
         return self.connection.run
 
+    def whole(self) -> bytes | None:
+        """The body, where all of it has come in. Raises BadRequestError."""
+        payload = self._payload
+        if not payload.is_eof():
+            return None
+        try:
+            data: bytes = payload.read_nowait()
+        except BodyError:
+            raise BadRequestError(_BODY) from None
+        return data
+
     async def more(self) -> bytes:
         """The next bytes of the body, decoded; b"" at its end. Raises BadRequestError."""
         payload = self._payload

@@ -38,9 +38,10 @@ _BYTES_PER_TOKEN = 4
 
 async def chat_completions(parts: Parts, request: Request, exchange: Exchange) -> Reply:
     """`POST /chat/completions`."""
-    body = await read_body(
-        request, parts.config.server.max_body_bytes, parts.body_watch
-    )
+    limit = parts.config.server.max_body_bytes
+    body = body_here(request, limit)
+    if body is None:
+        body = await body_to_come(request, limit, parts.body_watch)
     headers = request.headers
     chat = ChatRequest.parse(body, headers.get(REGION), headers.get(ECO))
     del body
@@ -124,26 +125,26 @@ def annotation(
     ).encode()
 
 
-async def read_body(request: Request, limit: int, watch: Watch) -> bytes:
-    """The decoded body; raises what the caller is to be told where it is too large, too slow or not JSON."""
+def body_here(request: Request, limit: int) -> bytes | None:
+    """The decoded body where it came with the head, as nearly every one does; else None.
+
+    Raises what the caller is to be told where it is too large or not JSON.
+    """
     kind = media_type(request.headers)
     if kind and kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaTypeError(
             f"the body must be application/json, not {kind[:80]}"
         )
-    if request.complete:
-        # It came with the head, as nearly every body does: no timer is needed.
-        body = await request.more()
-    else:
-        if (request.content_length or 0) > limit:
-            raise _too_large(limit)
-        body = await _rest_of_body(request, limit, watch)
-    if len(body) > limit:
+    body = request.whole()
+    if body is not None and len(body) > limit:
         raise _too_large(limit)
     return body
 
 
-async def _rest_of_body(request: Request, limit: int, watch: Watch) -> bytes:
+async def body_to_come(request: Request, limit: int, watch: Watch) -> bytes:
+    """The decoded body; raises what the caller is to be told where it is too large or too slow."""
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
     request.say_continue()
     gathered = Gathered()
     try:

@@ -5,14 +5,16 @@ from lowproxy.core.parsing import dumps
 from lowproxy.server.choosing import ECO, REGION, choose
 from lowproxy.server.exchange import Exchange
 from lowproxy.server.parts import Parts
-from lowproxy.server.proxy import read_body
+from lowproxy.server.proxy import body_here, body_to_come
 from lowproxy.server.wire import Reply, Request, send
 
 
 async def explain_route(parts: Parts, request: Request, exchange: Exchange) -> Reply:
     """The choice, and the trace of the decision; a failure has the trace, too."""
     limit = parts.config.server.max_body_bytes
-    body = await read_body(request, limit, parts.body_watch)
+    body = body_here(request, limit)
+    if body is None:
+        body = await body_to_come(request, limit, parts.body_watch)
     headers = request.headers
     chat = ChatRequest.parse(body, headers.get(REGION), headers.get(ECO))
     exchange.requested_model, exchange.trace = chat.model, True

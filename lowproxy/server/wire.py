@@ -99,6 +99,9 @@ class Request(Protocol):
     def complete(self) -> bool:
         """Whether the whole body has come in."""
 
+    def whole(self) -> bytes | None:
+        """The body, decoded, where all of it has come in; else None. Raises BadRequestError."""
+
     async def more(self) -> bytes:
         """The next bytes of the body, decoded; b"" at its end. Raises BadRequestError."""
 
