@@ -18,7 +18,6 @@ from lowproxy.core.limits import (
     Reservation,
     Spending,
     Took,
-    reservation,
 )
 from lowproxy.core.meters import Bucket, Window
 
@@ -66,7 +65,7 @@ class Account:
         if limits.requests_per_minute is not None:
             left, past_s = requests.left, now - requests.at
             if past_s > 0.0:
-                left += past_s * limits.requests_per_s
+                left += past_s * limits.most_requests / MINUTE_S
             if left > limits.most_requests:  # noqa: PLR1730 - as in `Bucket.level`
                 left = limits.most_requests
             left -= 1.0
@@ -78,7 +77,7 @@ class Account:
                 asked = limits.tokens_per_minute
             tokens_left, tokens_past_s = tokens.left, now - tokens.at
             if tokens_past_s > 0.0:
-                tokens_left += tokens_past_s * limits.tokens_per_s
+                tokens_left += tokens_past_s * limits.most_tokens / MINUTE_S
             if tokens_left > limits.most_tokens:  # noqa: PLR1730 - as in `Bucket.level`
                 tokens_left = limits.most_tokens
             tokens_left -= asked
@@ -92,7 +91,7 @@ class Account:
             or in_month > limits.most_monthly
             or grams > limits.most_carbon
             or (is_stream and self.streams >= limits.most_streams)
-            or (estimate.is_free and self._is_spent(limits, estimate))
+            or (estimate.frees & limits.counts and self._is_spent(limits, estimate))
         ):
             return self.refusal(limits, estimate, now)
         if limits.requests_per_minute is not None:
@@ -112,10 +111,16 @@ class Account:
             later = limits.most_monthly - month.spent
             if later < balance:  # noqa: PLR1730 - min costs three times this, for each request
                 balance = later
-        rates = (limits, left, tokens_left)
-        held = self.open[id] = reservation(
-            (id, key, estimate, asked, day.number, month.number, now, rates, balance)
-        )
+        held = self.open[id] = Reservation()
+        held.id = id
+        held.key = key
+        held.estimate = estimate
+        held.tokens = asked
+        held.day = day.number
+        held.month = month.number
+        held.reserved_at = now
+        held.rates = (limits, left, tokens_left)
+        held.balance_nano = balance
         return held
 
     def _is_spent(self, limits: Limits, estimate: Estimate) -> bool:
@@ -131,25 +136,24 @@ class Account:
 
         A reservation that is not open (settled, or lapsed) changes nothing.
         """
-        # Taken apart at once: a name of a NamedTuple costs as much as all of them so.
-        id, _, estimate, asked, in_day, in_month, _, _, _ = held
-        if self.open.pop(id, None) is None:
+        if self.open.pop(held.id, None) is None:
             return
+        estimate = held.estimate
         if estimate.is_stream:
             self.streams -= 1
         if actual is None:
             self.requests.left += 1
             actual = _NOTHING
         tokens, nano, carbon_ug = actual
-        self.tokens.left -= tokens - asked
+        self.tokens.left -= tokens - held.tokens
         day, month, most_nano = self.day, self.month, estimate.nano
-        if in_day == day.number:
+        if held.day == day.number:
             day.spent += nano
             day.taken += nano - most_nano
             carbon = self.carbon
             carbon.spent += carbon_ug
             carbon.taken += carbon_ug - estimate.carbon_ug
-        if in_month == month.number:
+        if held.month == month.number:
             month.spent += nano
             month.taken += nano - most_nano
 

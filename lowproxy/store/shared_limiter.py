@@ -71,17 +71,13 @@ class SharedLimiter:
         self._seeded.discard(key.name)
         state = loaded(account)
         if taken == "1":
-            return Reservation(
-                id,
-                key.name,
-                estimate,
-                round(float(tokens)),
-                state.day.number,
-                state.month.number,
-                now,
-                state.rates(limits, now),
-                state.balance_nano(limits),
-            )
+            held = Reservation()
+            held.id, held.key, held.estimate = id, key.name, estimate
+            held.tokens, held.reserved_at = round(float(tokens)), now
+            held.day, held.month = state.day.number, state.month.number
+            held.rates = state.rates(limits, now)
+            held.balance_nano = state.balance_nano(limits)
+            return held
         return state.refusal(limits, estimate, now)
 
     def settle(self, reservation: Reservation, actual: Took | None) -> None:
