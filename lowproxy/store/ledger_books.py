@@ -18,7 +18,8 @@ from lowproxy.store.ledger_rows import COLUMNS, Rows, Values, named
 # Rows to a statement. Between two statements the event loop may run; each start of one
 # may have to wait five milliseconds for a busy loop, so they must not be small.
 CHUNKS = (128, 16, 1)
-SHORT_CHUNKS = (128, 32, 8, 1)
+# Short rows are made while others wait, half a millisecond for so many.
+SHORT_CHUNKS = (64, 16, 4, 1)
 PRUNED = 500  # rows to a transaction: nobody waits long for one
 
 _NAMES = ", ".join(COLUMNS)

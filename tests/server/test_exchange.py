@@ -1,6 +1,7 @@
 """The notebook of one request, and the row that is made of it."""
 
 import re
+import time
 
 from lowproxy.core.usage import Usage
 from lowproxy.errors import (
@@ -15,9 +16,13 @@ from lowproxy.transport.dispatch import Attempt
 
 
 def test_ids_are_unguessable_and_never_repeat():
-    """144 bits each, also across the batches in which they are drawn."""
+    """96 bits each, behind the second in which they were drawn: those of a moment stand together in an index."""
+    began = int(time.time())
     ids = [Exchange.begin("POST").generation_id for _ in range(1000)]
-    assert len(set(ids)) == 1000
+    assert len({each[12:] for each in ids}) == 1000
+    drawn = [int(each[4:12], 16) for each in ids]
+    assert drawn == sorted(drawn)
+    assert began <= drawn[-1] <= time.time()
     assert all(re.fullmatch(r"gen_[A-Za-z0-9_-]{24}", each) for each in ids)
 
 
