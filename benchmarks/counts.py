@@ -61,7 +61,7 @@ BUDGETS = {
         130, "110: head to answer, every duty included"
     ),
     "KiB kept per open stream": Budget(
-        20, "16: what Python allocates for a stream that waits, both connections too"
+        17, "14: what Python allocates for a stream that waits, both connections too"
     ),
     "KiB left by an ended stream": Budget(
         0.6, "0.4: nothing is kept; what is seen is caches and rings that fill up"

@@ -16,6 +16,26 @@ from lowproxy.transport.sink import Flow
 _BODY = "the body does not match its length or its content encoding"
 
 
+class _Read:
+    """A body that has been read to its end; the one that it was is let go, with its buffers."""
+
+    length = 0
+
+    def is_eof(self) -> bool:
+        """All of it has come."""
+        return True
+
+    def read_nowait(self) -> bytes:
+        """There is no more."""
+        return b""
+
+    def set_exception(self, exc: BaseException) -> None:
+        """It is too late for that."""
+
+
+_READ = _Read()
+
+
 class Connection(Protocol):
     """What a request needs of what it came on."""
 
@@ -88,6 +108,7 @@ class DirectRequest:
             return None
         try:
             data: bytes = payload.read_nowait()
+            self._payload = _READ
         except BodyError:
             raise BadRequestError(_BODY) from None
         return data
@@ -100,6 +121,8 @@ class DirectRequest:
                 # Looked at first: reading may let the rest of the body in.
                 ended = payload.is_eof()
                 data: bytes = payload.read_nowait()
+                if ended:
+                    self._payload = _READ
                 if data or ended:
                     return data
                 if current() is None:

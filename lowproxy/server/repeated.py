@@ -100,11 +100,12 @@ class Body:
 class Repeats:
     """The last head of one connection, while it is known that its parser is between two requests."""
 
-    __slots__ = ("_after", "_before", "_left", "_message", "_payload")
+    __slots__ = ("_after", "_before", "_is_new", "_left", "_message", "_payload")
 
     def __init__(self) -> None:
         self._before = self._after = b""  # the head, around the digits of its length
         self._message: Any = None
+        self._is_new = False  # the message still has what is its request's alone
         # What the parser has not been given of the request it is in; -1: it is not known where it is.
         self._left = 0
         self._payload: Any = None
@@ -121,6 +122,12 @@ class Repeats:
             return None
         body = Body(connection, int(digits))
         rest = body.feed(data, end + len(self._after))
+        if self._is_new:
+            # Not before: a connection's first request is often its last, or a long stream.
+            self._is_new = False
+            fields = CIMultiDict(self._message.headers)
+            del fields["Content-Length"]
+            self._message = self._message._replace(headers=CIMultiDictProxy(fields))
         return self._message, body, rest
 
     def parsed(self, data: bytes, pairs: Sequence[tuple[Any, Any]]) -> None:
@@ -134,6 +141,8 @@ class Repeats:
         self._left = max(self._left - len(data), -1)
         if self._left == 0 and not self._payload.is_eof():
             self._left = -1
+        if self._left <= 0:
+            self._payload = None
 
     def _learned(self, data: bytes, pairs: Sequence[tuple[Any, Any]]) -> int:
         """Keeps the head that the data begins with; the bytes of its request, -1 where that is not certain."""
@@ -153,10 +162,6 @@ class Repeats:
         found = _LENGTH.search(data, 0, end)
         if found is None or len(lengths) != 1:
             return -1
-        fields = CIMultiDict(fields)
-        del fields["Content-Length"]
-        self._message = message._replace(
-            headers=CIMultiDictProxy(fields), raw_headers=()
-        )
+        self._message, self._is_new = message._replace(raw_headers=()), True
         self._before, self._after = data[: found.start(1)], data[found.end(1) : end]
         return end + int(found[1])
