@@ -68,9 +68,12 @@ def rounded(size: Size) -> Size:
 def rough_size(chat: ChatRequest) -> Size:
     """`rounded(exact_size(chat))` in one go, for every request: limits recur, prompts do not."""
     prompt, limit = (chat.prompt_bytes + _UP) // BYTES_PER_TOKEN, chat.max_tokens
-    if (drop := prompt.bit_length() - 3) > 0:
-        prompt = prompt >> drop << drop
+    prompt &= _LEADING[prompt.bit_length()]
     return prompt, None if limit is None else _rough_limit(limit)
+
+
+# Masks of the three leading binary digits, by the length of a number.
+_LEADING = [-1 << max(0, length - 3) for length in range(65)]
 
 
 @lru_cache(1024)

@@ -31,7 +31,7 @@ from lowproxy.providers import DIALECTS
 from lowproxy.transport.answer import Client
 from lowproxy.transport.dial import was_connecting
 from lowproxy.transport.run import Cancellable
-from lowproxy.transport.verdict import Stream, Whole, read
+from lowproxy.transport.verdict import Stream, Whole, at_once, read
 from lowproxy.transport.watch import Once, Watch
 
 __all__ = ["Attempt", "Dispatch", "Stream", "Whole", "most_telling"]
@@ -135,7 +135,9 @@ class Dispatch:
             answer, wait = None, watch.begin()
             try:
                 answer = await self.client.send(request)
-                opened = await read(candidate, chat, answer, at)
+                opened = at_once(candidate, dialect, answer) or await read(
+                    candidate, chat, answer, at
+                )
             except BaseException as exc:  # noqa: BLE001 - raised again, if no failure
                 told = _told(exc, candidate, watch, wait)
                 if answer is not None:

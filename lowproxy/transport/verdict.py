@@ -13,11 +13,13 @@ from lowproxy.core.sse import Cutter, payload
 from lowproxy.core.upstreams import Candidate
 from lowproxy.errors import UpstreamCutError, UpstreamError, UpstreamUnreadableError
 from lowproxy.providers import DIALECTS
+from lowproxy.providers.provider import Dialect
 from lowproxy.transport.answer import Answer
 from lowproxy.transport.run import in_task
 
 # A unary answer is held whole, since `lowrouter` goes into it; decoded, so a compressed bomb ends here too.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+JSON = "application/json"
 # Of an answer that is an error, more than this is not an explanation.
 MAX_ERROR_BYTES = 64 * 1024
 # A first event beyond this is no error object: it is passed on as it comes.
@@ -53,6 +55,24 @@ class Stream:
     began: float
 
 
+def at_once(candidate: Candidate, dialect: Dialect, answer: Answer) -> Whole | None:
+    """The unary answer that is here in one piece, as nearly all are; None: `read` finds out what it is."""
+    body = answer.whole
+    if not body or answer.status != 200:
+        return None
+    fields = answer.fields
+    if fields.get("content-type") != JSON and media_type(fields) != JSON:
+        return None
+    try:
+        parsed = loads(body)
+    except ValueError:
+        return None
+    if type(parsed) is not dict or dialect.failure_within(candidate, parsed):
+        return None
+    whole: Whole = _new(Whole, (candidate, answer, body, parsed))
+    return whole
+
+
 async def read(
     candidate: Candidate, chat: ChatRequest, answer: Answer, began: float
 ) -> Whole | Stream:
@@ -64,9 +84,7 @@ async def read(
             candidate, answer.status, answer.fields, body or b"", datetime.now(UTC)
         )
         raise _with_usage(failure, _object(body))
-    kind = answer.fields.get("content-type")
-    if kind != "application/json":  # as nearly all say it
-        kind = media_type(answer.fields)
+    kind = media_type(answer.fields)
     if kind == "text/event-stream" or (chat.stream and "json" not in kind):
         first, event = await _opening(answer)
         if event is not None and (fault := dialect.failure_within(candidate, event)):
@@ -76,20 +94,15 @@ async def read(
                 f"{candidate.endpoint.id}: the stream ended before its first event"
             )
         return Stream(candidate, answer, first, began)
-    # What comes in one piece is what one read brings, and far below the limit.
-    body = answer.whole or await _body(answer, MAX_ANSWER_BYTES)
-    try:
-        parsed = loads(body) if body else None
-    except ValueError:
-        parsed = None
-    if not body or not isinstance(parsed, dict):
+    body = await _body(answer, MAX_ANSWER_BYTES)
+    parsed = _object(body)
+    if body is None or parsed is None:
         raise UpstreamUnreadableError(
             f"{candidate.endpoint.id}: the answer is not a JSON object"
         )
     if fault := dialect.failure_within(candidate, parsed):
         raise _with_usage(fault, parsed)
-    whole: Whole = _new(Whole, (candidate, answer, body, parsed))
-    return whole
+    return Whole(candidate, answer, body, parsed)
 
 
 def _with_usage(failure: UpstreamError, said: dict[str, Any] | None) -> UpstreamError:

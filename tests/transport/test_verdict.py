@@ -11,7 +11,7 @@ from lowproxy.errors import (
     UpstreamUnreadableError,
 )
 from lowproxy.transport import verdict
-from lowproxy.transport.dispatch import Stream
+from lowproxy.transport.dispatch import Stream, Whole
 from tests.scripted import EVENT, SSE, Client, Scripted, opened
 
 
@@ -23,6 +23,23 @@ async def test_what_is_no_json_object(body):
     """Unreadable, whatever its content type said."""
     told, _ = await opened(Client(Scripted([body])), candidates=1)
     assert isinstance(told, UpstreamUnreadableError)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "Application/JSON; a=b", "x/y"])
+@pytest.mark.parametrize("status", [200, 201, 400, 503])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{", b"{}", b'{"a":1}', b'{"error":{"code":429},"usage":{}}'],
+)
+async def test_an_answer_in_one_piece(body, status, kind):
+    """Judged as one that comes in several reads."""
+    told = []
+    for reads, whole in (([body], body or None), ([body[:1], body[1:]], None)):
+        answer = Scripted([*reads], status, {"content-type": kind}, whole=whole)
+        each, attempts = await opened(Client(answer), candidates=1)
+        said = each.parsed if isinstance(each, Whole) else (type(each), str(each))
+        told.append((said, attempts))
+    assert told[0] == told[1]
 
 
 async def test_an_endless_body(monkeypatch):
