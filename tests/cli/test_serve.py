@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from lowproxy.cli import serve
 from lowproxy.cli.serve import banner
 from tests.fakes import FakeUpstream
 from tests.gateway import KEY, MODEL, gateway_over
@@ -185,3 +186,18 @@ async def test_the_banner(tmp_path):
         assert MODEL not in text
         made = banner(running.gateway, "lr-sk-made")
         assert made.count("lr-sk-made") == 3
+
+
+@pytest.mark.parametrize("library", ["glibc", "another"])
+def test_memory_is_kept_where_the_library_can(monkeypatch, library):
+    """Both bounds are set, since one alone would end what glibc learns by itself; elsewhere nothing is."""
+    asked = []
+
+    class Library:
+        def __init__(self, name):
+            if library == "glibc":
+                self.mallopt = lambda *given: asked.append(given)
+
+    monkeypatch.setattr(serve.ctypes, "CDLL", Library)
+    serve._keep_memory()
+    assert asked == ([(-1, 8 << 20), (-3, 4 << 20)] if library == "glibc" else [])
