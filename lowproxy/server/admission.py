@@ -6,6 +6,7 @@ the model can give. Pictures and sound may stand behind a short URL, so they cou
 """
 
 import datetime
+from math import floor
 
 import attrs
 
@@ -85,7 +86,7 @@ def settle(parts: Parts, exchange: Exchange, reservation: Reservation) -> None:
         actual: Took | None = _unseen(exchange, reservation)
     else:
         # `_micrograms`, and a plain tuple for an `Actual`: each request of a key with limits comes here.
-        grams = 0 if impact is None else int(impact.carbon_g * UG_PER_G) + 1
+        grams = 0 if impact is None else floor(impact.carbon_g * UG_PER_G) + 1
         tokens = usage.prompt + usage.completion
         actual = (tokens, exchange.cost_nano or 0, grams)
     parts.limiter.settle(reservation, actual)
@@ -116,7 +117,7 @@ def _unseen(exchange: Exchange, reservation: Reservation) -> Actual | None:
 
 def _micrograms(impact: EcoImpact) -> int:
     """Rounded up: a limit is never passed by what was rounded away."""
-    return int(impact.carbon_g * UG_PER_G) + 1
+    return floor(impact.carbon_g * UG_PER_G) + 1
 
 
 def _bounded(
