@@ -198,6 +198,6 @@ def test_memory_is_kept_where_the_library_can(monkeypatch, library):
             if library == "glibc":
                 self.mallopt = lambda *given: asked.append(given)
 
-    monkeypatch.setattr(serve.ctypes, "CDLL", Library)
+    monkeypatch.setattr("ctypes.CDLL", Library)
     serve._keep_memory()
     assert asked == ([(-1, 8 << 20), (-3, 4 << 20)] if library == "glibc" else [])

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 from types import SimpleNamespace
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -42,10 +43,11 @@ def written(head: str, body: bytes) -> bytes:
     return (head % len(body)).encode() + body
 
 
-class Transport:
+class Transport(asyncio.Transport):
     """What a server writes and whether it wants to read."""
 
     def __init__(self):
+        super().__init__()
         self.text = b""
         self.paused = self.closed = False
 
@@ -66,11 +68,8 @@ class Transport:
     def is_closing(self):
         return self.closed
 
-    def set_write_buffer_limits(self, high):
+    def set_write_buffer_limits(self, high=None, low=None):
         pass
-
-    def get_extra_info(self, name):
-        return None
 
 
 async def handler(request):
@@ -202,7 +201,8 @@ async def test_only_what_a_length_ends_is_remembered(head):
     connection = server()
     connection.connection_made(transport)
     connection.data_received(written(head, b"{}"))
-    parser, connection._parser = connection._parser, None
+    parser: Any = connection._parser
+    connection._parser = None
 
     is_plain = head in HEADS[:4]
     text = written(head, b'{"a":1}')
