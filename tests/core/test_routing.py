@@ -2,6 +2,7 @@
 
 import copy
 import random
+from typing import Any
 
 import attrs
 import pytest
@@ -511,13 +512,14 @@ def test_what_a_memo_recalls():
     assert known is not None
     assert known[0] is first
     assert len(known) == 2
-    for other in (
+    others: tuple[Any, ...] = (
         (ask(), attrs.evolve(KEY, region="eu"), pool, frozenset(), measured),
         (ask(), KEY, pool, frozenset({"a-eu-west/m"}), measured),
         (ask(), KEY, pool, frozenset(), dict(measured)),
         (ask(), KEY, pool, frozenset(), measured, 0.1),
         (ask(only=["a"]), KEY, pool, frozenset(), measured),
-    ):
+    )
+    for other in others:
         assert memo.recall(*other) is None
 
 
