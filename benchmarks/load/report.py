@@ -18,13 +18,18 @@ from benchmarks.load.figures import (
 )
 from benchmarks.micro.table import stage_table
 
-MARK = re.compile(r"(<!-- tables: ([^>]*?) -->\n).*?(<!-- /tables -->)", re.DOTALL)
+# `tables` are all of the files that the mark names, `bounds` the gateway against its bounds, `beside` all
+# proxies by what they cost over nginx.
+MARK = re.compile(
+    r"(<!-- (tables|bounds|beside): ([^>]*?) -->\n).*?(<!-- /\2 -->)", re.DOTALL
+)
 
 
 def tables(files: list[dict[str, Any]]) -> str:
     """All tables of one run, or of several taken on one machine as if they were one."""
     run = Run(files)
-    parts = [head(files), disturbance(run), bars(run)]
+    bounds = bars(run)
+    parts = [head(files), disturbance(run), bounds and f"### Bounds\n\n{bounds}"]
     for name, workload in run.workloads.items():
         parts.append(syscalls(run, name) if workload["syscalls"] else cost(run, name))
     parts += [memory(run)]
@@ -35,8 +40,12 @@ def renewed(text: str, results: Path) -> str:
     """The text with the tables between its marks made anew from the files the marks name."""
 
     def again(match: re.Match[str]) -> str:
-        names = match[2].split()
+        names = match[3].split()
         files = [json.loads((results / name).read_text()) for name in names]
+        if match[2] != "tables":
+            run = Run(files)
+            shown = [head(files), bars(run) if match[2] == "bounds" else beside(run)]
+            return "\n".join([match[1], "\n\n".join(shown), "", match[4]])
         shown = [
             f"{head([file])}\n\n{stage_table(file)}\n"
             for file in files
@@ -44,7 +53,7 @@ def renewed(text: str, results: Path) -> str:
         ]
         if runs := [file for file in files if "rounds" in file]:
             shown.append(tables(runs))
-        return "\n".join([match[1], *shown, match[3]])
+        return "\n".join([match[1], *shown, match[4]])
 
     return MARK.sub(again, text)
 
@@ -109,7 +118,18 @@ def bars(run: Run) -> str:
     if not rows:
         return ""
     header = ["bounds", "must be at most", "goal", "measured", "verdict"]
-    return "### Bounds\n\n" + table(header, rows)
+    return table(header, rows)
+
+
+def beside(run: Run) -> str:
+    """CPU of every proxy over nginx's in the same round, a column for each workload."""
+    names = [name for name, w in run.workloads.items() if not w["syscalls"]]
+    rows = [
+        [proxy, *(spread(run.ratios(proxy, name, "cpu_us"), 2) for name in names)]
+        for proxy in run.proxies
+        if proxy != "direct"
+    ]
+    return table(["CPU, x nginx", *names], rows)
 
 
 def cost(run: Run, name: str) -> str:

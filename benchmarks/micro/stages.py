@@ -95,6 +95,8 @@ def stages(parts: Parts) -> list[Stage]:
     running = tail()
     running.feed(EVENT)
     framed = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
+    assert running.template is not None, "the events of a stream are alike"
+    alike = running.template.framed
     answer_head = HEAD.removesuffix(b"\r\n")
     body = body_of(read_head(answer_head))
 
@@ -166,6 +168,7 @@ def stages(parts: Parts) -> list[Stage]:
             "read the answer's head", "request", lambda: body_of(read_head(answer_head))
         ),
         Stage("chunk framing off, 280 B", "event", lambda: body.feed(framed)),
+        Stage("an event like the one before, 280 B", "event", lambda: alike(framed)),
         Stage("tail, one event a read", "event", lambda: running.feed(EVENT)),
         Stage(
             f"tail, {READ} events a read",

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks.load.figures import Run
 from benchmarks.load.report import renewed, spread, tables
 from benchmarks.load.workloads import WORKLOADS
@@ -143,12 +145,24 @@ def test_tables_in_a_page_are_renewed_between_their_marks(tmp_path):
     assert renewed(new, tmp_path) == new
 
 
-def test_the_page_has_the_tables_of_its_raw_files():
-    """What the README shows is what the kept raw files say."""
-    page = Path(__file__).resolve().parents[2] / "benchmarks" / "README.md"
-    text = page.read_text()
+@pytest.mark.parametrize("page", ["README.md", "benchmarks/README.md"])
+def test_the_pages_have_the_tables_of_their_raw_files(page):
+    """What a README shows is what the kept raw files say."""
+    top = Path(__file__).resolve().parents[2]
+    text = (top / page).read_text()
 
-    assert renewed(text, page.parent / "results") == text
+    assert renewed(text, top / "benchmarks" / "results") == text
+
+
+def test_the_short_tables(tmp_path):
+    """Of a run the bounds alone, or each proxy's cost over nginx's."""
+    (tmp_path / "a.json").write_text(json.dumps(raw(one_round(30, 33, 30))))
+    bounds = renewed("<!-- bounds: a.json -->\n<!-- /bounds -->", tmp_path)
+    beside = renewed("<!-- beside: a.json -->\n<!-- /beside -->", tmp_path)
+
+    assert "| CPU per event, 200 x 50/s (S2) | 1.4 x nginx |" in bounds
+    assert "| lowproxy | 1.10 |" in beside
+    assert "us/event" not in bounds + beside
 
 
 def test_spread():
