@@ -58,7 +58,7 @@ class PublicServer(web.Server):
 
     def __init__(self, handler: Handler) -> None:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            asked = PublicRequest(request, last=self.last)
+            asked = PublicRequest(request, last=self.last or _is_upgrade(request))
             try:
                 reply = await handler(asked)
             finally:
@@ -239,6 +239,14 @@ class PublicStream:
                     return
         except ConnectionError:
             self._waiting = []  # the caller has gone; its handler is about to be told
+
+
+def _is_upgrade(request: web.BaseRequest) -> bool:
+    """Whether another protocol is asked for; of what comes behind it aiohttp may lose a part."""
+    fields = request.headers
+    return request.method == "CONNECT" or (
+        "Upgrade" in fields and "upgrade" in fields.get("Connection", "").lower()
+    )
 
 
 def _fields(fields: Fields, *, stay: bool, kind: str | None = None) -> CIMultiDict[str]:

@@ -129,7 +129,7 @@ class DirectConnection(asyncio.Protocol):
 
     def _parse(self, data: bytes) -> None:
         try:
-            messages, upgraded, _ = self._parser.feed_data(data)
+            messages, _, _ = self._parser.feed_data(data)
         except MalformedError:
             self._malformed()
             return
@@ -138,10 +138,6 @@ class DirectConnection(asyncio.Protocol):
             # Without the fields as bytes: as long as a stream lives they would, too.
             lean = message._replace(raw_headers=())
             self._queue.append(DirectRequest(self, lean, payload))
-        if upgraded:  # not done here; what follows is in another protocol
-            request = self._queue[-1] if self._queue else self._request
-            if request is not None:
-                request.last = True
 
     def _go_on(self) -> None:
         """Something has come in."""

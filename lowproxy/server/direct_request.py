@@ -70,8 +70,11 @@ class DirectRequest:
         self.raw_path: str = message.path
         self.headers: Mapping[str, str] = message.headers
         self.reading = False  # the handler waits for more of the body
-        # Whether its answer is the last on the connection.
-        self.last: bool = message.should_close or connection.server.last
+        # Whether its answer is the last on the connection. As it is where another protocol is asked for:
+        # none is spoken here, and of what comes in the same read behind it the parser loses a part.
+        self.last: bool = (
+            message.should_close or message.upgrade or connection.server.last
+        )
 
     @property
     def path(self) -> str:

@@ -13,6 +13,8 @@ def test_a_large_answer_to_a_closed_socket_is_dropped():
     gone: Any = SimpleNamespace(
         transport=None, closing=True, server=SimpleNamespace(last=False)
     )
-    message = SimpleNamespace(method="GET", path="/", headers={}, should_close=False)
+    message = SimpleNamespace(
+        method="GET", path="/", headers={}, should_close=False, upgrade=False
+    )
     told = wire.send(DirectRequest(gone, message, None), 200, [], b"x")
     assert told.status == 200
