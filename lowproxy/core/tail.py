@@ -419,6 +419,6 @@ class TailRewriter:
         ):
             return b""
         self.unreadable += 1
-        self._raw = True
+        self._raw, self._known, self.template = True, b"", None
         self._text += self._cutter.pending
         return self._let_go(annotated=False) + self._cutter.rest()

@@ -53,7 +53,9 @@ class Template:
         """
         self.apply = apply
         self.pieces = self.size = 0
-        self._lead, self._new_lead, self._middle, last = parts or (b"\n", b"", b"", b"")
+        # What ends a text is never a letter: nothing is like that.
+        nothing = b"\n", b"", b"", b"x"
+        self._lead, self._new_lead, self._middle, last = parts or nothing
         self._last = last + b"\r\n"
         self._last_size = -len(self._last)
         self._grows = len(self._new_lead) - len(self._lead)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowproxy.core.tail import TailRewriter
+from lowproxy.core.tail import MAX_COMMENT_BYTES, TailRewriter
 from lowproxy.core.template import learn
 
 MODEL = b'"acme/large"'
@@ -130,6 +130,9 @@ def test_not_framed_where_the_model_comes_last():
     assert template is not None
     assert template.framed(chunked(raw)) is None
     assert template.apply(raw) == raw.replace(b'"up"', MODEL)
+    for other in (b"\ntext", b"\n", b"text", b"\n\n", b"x", b"\nx", b"\n\\x", b"\n\\"):
+        assert template.framed(chunked(other)) is None
+    assert (template.pieces, template.size) == (0, 0)
 
 
 def test_no_model():
@@ -155,6 +158,23 @@ def test_no_model():
 def test_not_learned(raw, where):
     """No text, other line ends, an unfinished event: the long way stays."""
     assert learn(raw, where, MODEL) is None
+
+
+def test_a_stream_that_cannot_be_read_leaves_it():
+    """Past the bound everything passes as it came, also what is like the chunks before."""
+    chunk = event(FIRST)
+    rewriter = TailRewriter(
+        model="acme/large", wants_usage=False, annotate=lambda _: b"{}"
+    )
+    for _ in range(3):
+        rewriter.feed(chunk)
+    before, comment = rewriter.template, b":" + b"x" * MAX_COMMENT_BYTES
+    assert rewriter.feed(comment) == comment
+    assert before is not None
+    assert rewriter.template is None
+    assert rewriter.feed(b"\n\n" + chunk) + rewriter.feed(chunk) == (
+        b"\n\n" + chunk + chunk
+    )
 
 
 def test_a_stream_is_on_the_short_way():
