@@ -59,6 +59,8 @@ _Said = tuple[str, str] | tuple[()]
 # Lines that were read before, and what was made of them: those of one upstream's answers are nearly all the same.
 _MOST_LINES = 1024
 _MOST_LINE_BYTES = 256
+# Never the same again, and somebody's secret.
+_NOT_KEPT = b"set-cookie"
 
 
 class _Lines(dict[bytes, _Said]):
@@ -67,9 +69,10 @@ class _Lines(dict[bytes, _Said]):
     def __missing__(self, line: bytes) -> _Said:
         name, _, value = line.partition(b":")
         # A space before the colon is taken away (RFC 9112, section 5.1): the field counts all the same.
-        key = _WANTED.get(name.rstrip(b" \t").lower())
+        name = name.rstrip(b" \t").lower()
+        key = _WANTED.get(name)
         said = _said(key, value) if key is not None else ()
-        if len(line) <= _MOST_LINE_BYTES:
+        if len(line) <= _MOST_LINE_BYTES and name != _NOT_KEPT:
             if len(self) >= _MOST_LINES:
                 self.clear()
             self[line] = said

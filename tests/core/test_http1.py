@@ -89,6 +89,13 @@ def test_lines_are_not_remembered_without_end():
     assert max(map(len, http1._LINES)) <= http1._MOST_LINE_BYTES
 
 
+def test_cookies_are_not_remembered():
+    """They are somebody's secrets, and no two are alike."""
+    for line in ("Set-Cookie: canary=1", "SET-COOKIE : canary=2", "set-cookie:canary"):
+        head(line, "Content-Length: 1")
+    assert not any(b"canary" in line for line in http1._LINES)
+
+
 @pytest.mark.parametrize(
     ("lines", "start", "length"),
     [
