@@ -56,10 +56,12 @@ class Watch:
         now = self._loop.time()
         for guard, ends in list(self._guards.items()):
             if ends > now:
+                self.close()  # who was cancelled may have begun to wait again
                 self._timer = self._loop.call_at(ends, self._fire)
                 return
-            del self._guards[guard]
-            guard.cancel()
+            if self._guards.get(guard) == ends:  # not ended by one before it
+                del self._guards[guard]
+                guard.cancel()
 
 
 class Once(Watch):

@@ -1,6 +1,8 @@
 """Many waits of one length, one timer."""
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -128,3 +130,56 @@ async def test_without_a_limit_there_is_nothing_to_end():
     assert watch.begin() is None
     assert not watch.end(None)
     assert watch._timer is None
+
+
+def waiter(then) -> Any:
+    """Somebody who waits: what he does when he is cancelled is given."""
+    made = type("Waiter", (), {})()
+    made.cancel = then
+    return made
+
+
+def by_hand(watch):
+    """What the watch asks the loop for, instead of the loop: `now`, `timers`."""
+    loop = SimpleNamespace(now=0.0, timers=[])
+
+    def call_at(at, fire):
+        timer = SimpleNamespace(at=at, cancelled=False)
+
+        def cancel():
+            timer.cancelled = True
+
+        timer.cancel = cancel
+        loop.timers.append(timer)
+        return timer
+
+    watch._loop = SimpleNamespace(time=lambda: loop.now, call_at=call_at)
+    return loop
+
+
+async def test_who_waits_again_at_once():
+    """A request that goes on to another upstream as it is cancelled: one timer all the same."""
+    watch = Watch(10.0)
+    loop = by_hand(watch)
+    again: Any = waiter(lambda: watch.begin(again))
+    watch.begin(again)
+    loop.now = 1.0
+    watch.begin(waiter(lambda: None))
+    loop.now = 10.0
+    watch._fire()
+    assert [t.at for t in loop.timers[1:] if not t.cancelled] == [11.0]
+    assert list(watch._guards.values()) == [11.0, 20.0]
+
+
+async def test_who_ends_another():
+    """One whose end is another's, too: the rest are cancelled all the same."""
+    watch, told = Watch(10.0), []
+    loop = by_hand(watch)
+    second, third = waiter(lambda: told.append(2)), waiter(lambda: told.append(3))
+    watch.begin(waiter(lambda: watch.end(second)))
+    watch.begin(second)
+    watch.begin(third)
+    loop.now = 10.0
+    watch._fire()
+    assert told == [3]
+    assert not watch._guards
