@@ -24,6 +24,9 @@ from lowproxy.transport.pool import Connection
 from lowproxy.transport.run import Wakeable, wait
 from lowproxy.transport.sink import Sink
 
+# Heads before the answer's own (100 Continue, 103 Early Hints); each is read within the one before.
+MAX_INTERIM = 32
+
 
 class FastAnswer:
     """One answer on a connection: pulled by `more` until it is told to `pump`.
@@ -39,6 +42,7 @@ class FastAnswer:
     whole: bytes | None = None
     waiter: Wakeable | None = None
     _head = b""
+    _interim = 0  # heads that announced another
     _body: PlainBody | ChunkedBody | None = (
         None  # None: the head is to come, or all came at once
     )
@@ -193,6 +197,9 @@ class FastAnswer:
         if status < 200:  # 100 Continue, 103 Early Hints: the answer is still to come
             if status == 101:
                 raise Http1Error("the answer switches protocols")
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise Http1Error("the answer does not begin, whatever is announced")
             if rest:
                 self._receive_head(rest)
             return

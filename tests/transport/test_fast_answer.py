@@ -7,7 +7,7 @@ import pytest
 
 from lowproxy.config import Timeouts
 from lowproxy.errors import UpstreamCutError, UpstreamUnreadableError
-from lowproxy.transport.fast_answer import FastAnswer
+from lowproxy.transport.fast_answer import MAX_INTERIM, FastAnswer
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 WHOLE = HEAD + b"hello"
@@ -80,3 +80,52 @@ async def test_not_http():
         answer.check()
     assert "canary" not in str(failure.value)
     assert seen == ["aborted"]
+
+
+HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_heads_before_the_head(apart):
+    """Some hints are passed over, in one read or in many; more of them than anybody sends are no answer."""
+    for count, status in ((MAX_INTERIM, 200), (MAX_INTERIM + 1, 0), (9000, 0)):
+        seen: list[Any] = []
+        answer = answer_on(seen)
+        for part in [HINT] * count if apart else [HINT * count]:
+            answer.receive(part)
+            if answer.status or seen:
+                break
+        else:
+            answer.receive(WHOLE)
+        assert (answer.status, seen) == (status, ["kept" if status else "aborted"])
+        if status:
+            assert answer.whole == b"hello"
+        else:
+            with pytest.raises(UpstreamUnreadableError, match="acme"):
+                answer.check()
+
+
+NOTHING = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Encoding: gzip\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("raw", NOTHING)
+async def test_an_answer_without_a_body(raw):
+    """Ended with its head wherever that is cut; what follows it ends the connection."""
+    for cut in range(1, len(raw)):
+        seen: list[Any] = []
+        answer = answer_on(seen)
+        answer.receive(raw[:cut])
+        answer.receive(raw[cut:])
+        assert (answer.ended, answer.whole, seen) == (True, None, ["kept"])
+        assert await answer.more() == b""
+    seen = []
+    answer = answer_on(seen)
+    answer.receive(raw + b"x")
+    assert (await answer.more(), answer.whole, seen) == (b"", None, ["aborted"])

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from lowproxy.transport.deadline import Deadline
 from lowproxy.transport.pool import KEEPALIVE_S, Connection, Pool, Target
 
 PLACE = Target("127.0.0.1", 9, tls=False)
@@ -43,6 +44,8 @@ class Loop:
     def call_later(self, delay_s, callback):
         self.later.append(callback)
         return Timer()
+
+    call_at = call_later
 
 
 @pytest.fixture
@@ -125,3 +128,75 @@ def test_closing_ends_every_connection(pool):
     pool.close()
     assert idle.transport.aborted
     assert busy.transport.aborted
+
+
+class Taker(Transport):
+    """A caller's transport: what is written, whether it is about to close."""
+
+    def __init__(self):
+        super().__init__()
+        self.written = []
+
+    def write(self, data):
+        self.written.append(data)
+
+
+class Answer:
+    """An answer that notes what it is given."""
+
+    def __init__(self):
+        self.reads = []
+
+    def receive(self, data):
+        self.reads.append(data)
+
+
+@pytest.fixture
+def short(pool, loop):
+    """A connection with a short way that takes what begins with "a", and both its ends."""
+    connection = connected(pool)
+    connection.answer, caller = Answer(), Taker()
+    connection.deadline = Deadline(
+        loop, idle_s=5.0, total_s=0.0, started=0.0, expired=lambda _: None
+    )
+    connection.short = (
+        lambda read: read.upper() if read.startswith(b"a") else None,
+        caller,
+    )
+    return connection, connection.answer, caller
+
+
+def test_the_short_way(short, loop):
+    """Past the answer into the caller's transport; the limit of silence begins anew."""
+    connection, answer, caller = short
+    loop.now = 103.0
+    connection.data_received(b"a1")
+    assert (caller.written, answer.reads) == ([b"A1"], [])
+    assert connection.deadline.last == 103.0
+
+
+def test_the_short_way_ends(short, loop):
+    """With the first read that it does not take, until the answer opens it again."""
+    connection, answer, caller = short
+    loop.now = 103.0
+    for read in (b"b", b"a2"):
+        connection.data_received(read)
+    assert (caller.written, answer.reads) == ([], [b"b", b"a2"])
+    assert connection.deadline.last == 100.0  # which is for the answer to do
+
+
+def test_the_short_way_to_a_caller_who_has_left(short):
+    """Nothing is written there, nor taken as if it were."""
+    connection, answer, caller = short
+    caller.abort()
+    connection.data_received(b"a")
+    assert (caller.written, answer.reads) == ([], [b"a"])
+
+
+def test_the_short_way_of_a_connection_that_is_lost(short):
+    """What it leads to is let go."""
+    connection, answer, _ = short
+    answer.lost = answer.reads.append
+    connection.connection_lost(None)
+    assert connection.short is None
+    assert answer.reads == [None]
