@@ -142,6 +142,8 @@ class Transport(asyncio.Transport):
 def body_of(dice: random.Random) -> bytes:
     """A body, often one that would be a request or its end."""
     kinds = [b"", b"{}", WITHIN, WITHIN * 3, b"\r\n" + WITHIN, b"0\r\n\r\n" + WITHIN]
+    if dice.random() < 0.05:  # more than is kept for a handler that does not read
+        return (WITHIN * 12_000)[dice.randint(0, 9) : dice.randint(250_000, 650_000)]
     return dice.choice([*kinds, b'{"a":%d}' % dice.randint(0, 10**6), b"x" * 70_000])
 
 
@@ -151,6 +153,8 @@ def head_of(dice: random.Random) -> list[str]:
     lines = [f"X-K: {dice.choice('kkl')}"]
     if dice.random() < 0.15:
         first = dice.choice(LINES)
+    elif dice.random() < 0.3:
+        first = "POST /wait HTTP/1.1"
     if dice.random() < 0.15:
         length = dice.choice(LENGTHS)
     elif dice.random() < 0.1:
@@ -232,7 +236,8 @@ async def read(kind, chunks):
         body = b""
         request.say_continue()
         if request.path == "/wait":
-            await asyncio.sleep(0)
+            for _ in range((request.content_length or 1) % 7):
+                await asyncio.sleep(0)
         try:
             whole = request.whole() if request.method == "POST" else None
             while whole is None and (data := await request.more()):
