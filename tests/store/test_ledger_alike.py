@@ -12,6 +12,7 @@ from lowproxy.core.routing_trace import Routed, told_of
 from lowproxy.core.trace_kept import read_trace
 from lowproxy.core.usage import Usage
 from lowproxy.store import ledger_books as books
+from lowproxy.store.database import StoreRowError
 from lowproxy.store.ledger_alike import ALIKE, FRESH_S, MOST, SHORT, ShortRows
 from lowproxy.store.ledger_rows import Rows, named
 from lowproxy.store.ledger_sums import sums
@@ -139,7 +140,7 @@ def test_sums_are_the_same(ready):
 def test_a_batch_that_was_not_taken_is_forgotten(ready):
     """What it had in common is put in with the next one."""
     short = ShortRows()
-    with pytest.raises(books.StoreRowError):
+    with pytest.raises(StoreRowError):
         put(ready, record(1, created_at=None), short=short)
     assert not list(books.stream(ready, 0, NOON * 2))
 
