@@ -197,6 +197,8 @@ class Ledger:
             if self._database is not None and not self._waiting:
                 self._works()
         except Exception as exc:  # noqa: BLE001 - the thread must outlive a bug of ours
+            self.counts.lost += len(self._writing)
+            self._writing = []
             log.error("ledger.bug", kind=type(exc).__name__)
 
     def _write(self, records: list[UsageRecord]) -> bool:
@@ -217,13 +219,22 @@ class Ledger:
         return True
 
     def _put(self, database: Database, records: list[UsageRecord]) -> int:
-        """How many of them no database takes: they are dropped."""
+        """How many of them no database takes, or nobody can put down: they are dropped, and they alone."""
         try:
             books.put_records(database, records, self._short, self._rows)
         except StoreRowError:
-            rows = [self._rows.of(record) for record in records]
-            return books.put_or_drop(database, rows)[1]
-        return 0
+            pass
+        except StoreError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - a bug that one record shows must not cost the others theirs
+            log.error("ledger.bug", kind=type(exc).__name__)
+        else:
+            return 0
+        rows = []
+        for record in records:
+            with contextlib.suppress(Exception):
+                rows.append(self._rows.of(record))
+        return len(records) - len(rows) + books.put_or_drop(database, rows)[1]
 
     def _put_aside(self, records: list[UsageRecord]) -> bool:
         """Whether the spill file took them; a full disk may have room the next time."""

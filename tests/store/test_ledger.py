@@ -224,6 +224,31 @@ def test_a_row_that_cannot_be_put_in_is_lost_alone(make, store):
     assert ledger.counts.lost == 1
 
 
+def test_a_bug_that_one_record_shows_costs_that_one(make, store):
+    """Whatever is raised where it is put down; it is counted, and the next ones are written."""
+    ledger = make()
+    put(ledger, 1)
+    ledger.append(record(2, trace=lambda: 1 / 0))
+    put(ledger, 3)
+    ledger.flush()
+    put(ledger, 4)
+    ledger.flush()
+
+    assert store.ids() == ids(1, 3, 4)
+    assert (ledger.counts.lost, ledger.counts.written) == (1, 3)
+
+
+def test_a_bug_while_records_are_put_aside_is_counted(make, store):
+    """They are gone, and the metrics say so."""
+    store.away = True
+    ledger = make()
+    ledger.append(record(1, trace=lambda: 1 / 0))
+    put(ledger, 2)
+    ledger.flush()
+
+    assert (ledger.counts.lost, ledger.depth) == (2, 0)
+
+
 def test_what_is_past_its_time_goes(make, store):
     """At the first flush, and again from time to time."""
     ledger = make()
