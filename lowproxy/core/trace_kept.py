@@ -71,11 +71,13 @@ def kept_attempts(told: Mapping[str, Any], places: Places) -> dict[str, Any]:
 def read_trace(kept: Mapping[str, Any]) -> dict[str, Any]:
     """The trace again, from `kept_decision` and `kept_attempts` together.
 
-    Rejections come back by rule; one that was kept whole comes back as it is.
+    Rejections come back by rule; one that was kept whole comes back as it is. Attempts whose decision is lost
+    name positions in nothing: then there is no trace.
     """
     told = dict(kept)
     if not isinstance(kept.get("candidates"), dict):
-        return told
+        is_lost = "candidates" not in kept and isinstance(kept.get("attempts"), list)
+        return {} if is_lost else told
     for name, names in _NAMES.items():
         if isinstance(kept.get(name), list):
             told[name] = dict(zip(names, kept[name], strict=True))

@@ -1,12 +1,19 @@
 """A short row says what a whole one says: whoever reads cannot tell them apart."""
 
+import json
 import math
 import weakref
+from typing import Any
 
+import attrs
 import orjson
 import pytest
 
-from lowproxy.core.eco import Reading
+from lowproxy.core.access_line import access_texts
+from lowproxy.core.eco import EcoImpact, Reading
+from lowproxy.core.eco_block import six
+from lowproxy.core.record import UsageRecord
+from lowproxy.core.record_fields import record_fields
 from lowproxy.core.routing import RouteDecision, decide
 from lowproxy.core.routing_trace import Routed, told_of
 from lowproxy.core.trace_kept import read_trace
@@ -19,7 +26,7 @@ from lowproxy.store.ledger_sums import sums
 from lowproxy.store.migrations import known, migrate
 from lowproxy.transport.dispatch import Attempt
 from tests.core.test_routing_trace import CHEAP, CLEAN, KEY, POOL, ask
-from tests.store.records import NOON, impact, record
+from tests.store.records import NOON, USAGE, impact, record
 
 DECISION = decide(ask(), KEY, POOL)
 IMPACT = impact()  # with one reading of the grid, as while that is in force
@@ -91,6 +98,135 @@ def test_it_is_read_as_a_whole_row(ready, kind):
     assert found == named(Rows().of(made))
     if made.key_id is not None:
         assert books.find(ready, "gen_000007", "alice") == found
+
+
+def test_every_value_is_in_its_own_column(ready):
+    """Those of one request, all of them different: a record is unpacked by place."""
+    weighed = EcoImpact(
+        energy_wh=0.125,
+        energy_wh_low=0.0625,
+        energy_wh_high=0.25,
+        carbon_g=0.5,
+        carbon_g_low=0.375,
+        carbon_g_high=0.75,
+        tokens=USAGE,
+        basis=attrs.evolve(IMPACT.basis, accuracy="medium"),
+        embodied_g=0.03125,
+        water_ml=1.5,
+    )
+    told: dict[str, Any] = {
+        "generation_id": "gen_own",
+        "created_at": NOON + 1,
+        "completed_at": NOON + 3,
+        "endpoint": "embeddings",
+        "http_status": 207,
+        "status": "partial",
+        "error": "upstream_cut",
+        "key_id": "alice",
+        "requested_model": "lowrouter/auto",
+        "resolved_model": "acme/small",
+        "provider": "acme",
+        "region": "eu-west",
+        "streamed": 1,
+        "latency_ms": 120.5,
+        "duration_ms": 1500.25,
+        "prompt_tokens": 100,
+        "completion_tokens": 20,
+        "total_tokens": 120,
+        "cached_tokens": 10,
+        "reasoning_tokens": 5,
+        "tokens_counted": 1,
+        "cost_nano": 12_345,
+        "currency": "EUR",
+        "energy_wh": 0.125,
+        "energy_wh_low": 0.0625,
+        "energy_wh_high": 0.25,
+        "carbon_g": 0.5,
+        "carbon_g_low": 0.375,
+        "carbon_g_high": 0.75,
+        "embodied_g": 0.03125,
+        "water_ml": 1.5,
+        "accuracy": "medium",
+        "methodology_version": IMPACT.methodology_version,
+        "zone": IMPACT.grid.zone,
+        "grid_g_per_kwh": IMPACT.grid.grams_per_kwh,
+        "grid_live": 0,
+        "wasted_wh": 2.5,
+        "wasted_g": 3.5,
+        "unreadable_events": 4,
+        "attempts": '[["acme-paris/acme/small","upstream_cut"]]',
+        "routing_trace": None,
+    }
+    made = UsageRecord(
+        **{name: told[name] for name in UsageRecord._fields if name in told}
+        | {
+            "streamed": True,
+            "usage": Usage(100, 20, 10, 5, counted=True),
+            "impact": weighed,
+            "attempts": (("acme-paris/acme/small", "upstream_cut"),),
+            "wasted": (2.5, 3.5),
+        }
+    )
+
+    put(ready, made)
+
+    (found,) = books.stream(ready, 0, NOON * 2)
+    assert {**found, "eco": None} == {**told, "eco": None}
+    line = json.loads(b"{%b}" % access_texts([made])[0])
+    assert {**line, "eco": None} == {
+        "generation_id": "gen_own",
+        "endpoint": "embeddings",
+        "http_status": 207,
+        "status": "partial",
+        "streamed": True,
+        "attempts": 1,
+        "duration_ms": 1500.2,
+        "error": "upstream_cut",
+        "key": "alice",
+        "model": "acme/small",
+        "provider": "acme",
+        "region": "eu-west",
+        "first_byte_ms": 120.5,
+        "prompt_tokens": 100,
+        "completion_tokens": 20,
+        "cached_tokens": 10,
+        "cost": 0.000012345,
+        "energy_wh": 0.125,
+        "carbon_g": 0.5,
+        "zone": IMPACT.grid.zone,
+        "eco": None,
+        "wasted_wh": 2.5,
+        "wasted_g": 3.5,
+    }
+
+
+def test_what_is_unknown_is_null_in_the_database(ready):
+    """Not a number that is none: sums and other programs would take it for one."""
+    put(ready, record(1, **RECORDS["refused"]), record(2))
+    unknown = "count(prompt_tokens), count(cost_nano), count(latency_ms), count(key_id)"
+    for table in ("requests", "records"):
+        assert ready.query(
+            f"SELECT {unknown}, sum(energy_wh), sum(water_ml), count(wasted_wh)"
+            f" FROM {table} WHERE generation_id = 'gen_000001'"
+        ) == [(0, 0, 0, 0, None, None, 0)]
+    (total,) = sums(ready, (), 0, NOON * 2, "alice")
+    assert total.energy_wh == IMPACT.energy_wh
+
+
+def test_a_record_whose_shared_part_is_lost_is_read(ready):
+    """By restoring half a backup, say: its own figures are there, the rest is unknown, not made up."""
+    put(ready, record(1, **routed((CLEAN, "timeout", 1.0), (CHEAP, "ok", 0.2))))
+    ready.execute("DELETE FROM alike")
+
+    row = books.find(ready, "gen_000001", "alice")
+    assert row is not None
+    fields = record_fields(row)
+
+    assert (fields["prompt_tokens"], fields["status"]) == (100, "ok")
+    assert fields["eco"]["energy_wh"] == six(IMPACT.energy_wh)
+    assert fields["provider"] is fields["resolved_model"] is fields["currency"] is None
+    assert fields["routing_trace"] == {}
+    assert sums(ready, ("model",), 0, NOON * 2)[0].of == (None,)
 
 
 def test_what_is_alike_stands_once(ready):
