@@ -36,6 +36,11 @@ RECORD = UsageRecord(
     attempts=(),
 )
 counts = st.integers(0, 10**7)
+# Huge, tiny and nought, and what is nearly the next one at six digits.
+amounts = st.floats(0, 1e300) | st.sampled_from(
+    [0.0, 5e-324, 1e-7, 9.999995e-5, 0.1, 999999.5, 1e6, 1e22]
+)
+ODD = ['quo"te', "back\\slash", "new\nline", "é€𝄞", "\x00\x7f\u2028", "%s%d%%", "{}"]
 
 
 @st.composite
@@ -49,18 +54,25 @@ def records(draw):
             FACTS, usage, FRANCE, draw(st.none() | st.just(1.2)), notes
         )
         if draw(st.booleans()):
+            names = ("energy_wh", "energy_wh_high", "carbon_g", "carbon_g_low")
+            impact = impact.but(
+                **{name: draw(amounts) for name in names},
+                embodied_g=draw(st.none() | amounts),
+                water_ml=draw(st.none() | amounts),
+            )
+        elif draw(st.booleans()):
             impact = measured(Reading("greenpt", 0.01, "unstated"), impact, None)
     provider = draw(st.none() | st.just("acme"))
     return RECORD._replace(
         usage=usage,
         impact=impact,
         error=draw(st.none() | st.just("upstream_cut")),
-        key_id=draw(st.none() | st.text(min_size=1)),
+        key_id=draw(st.none() | st.text(min_size=1) | st.sampled_from(ODD)),
         provider=provider,
         region=provider and "eu-west",
         resolved_model=provider and draw(st.text(min_size=1)),
         latency_ms=draw(st.none() | st.floats(0, 1e6)),
-        wasted=draw(st.none() | st.just((0.001, 0.25))),
+        wasted=draw(st.none() | st.tuples(amounts, amounts)),
         streamed=draw(st.booleans()),
         cost_nano=draw(st.none() | st.integers(0, 10**12)),
     )

@@ -241,3 +241,75 @@ def test_months_end_where_the_calendar_says(year):
         assert (end + datetime.timedelta(days=1)).day == 1
         assert month_of(number) == day.year * 12 + day.month - 1
         day += datetime.timedelta(days=1)
+
+
+LIMITS = st.builds(
+    Limits,
+    st.none() | st.integers(1, 4),
+    st.none() | st.integers(1, 60),
+    st.none() | st.integers(0, 2),
+    st.none() | st.integers(0, 60),
+    st.none() | st.integers(0, 90),
+    st.none() | st.integers(0, 60),
+)
+
+
+@given(
+    limits=st.lists(LIMITS, min_size=1, max_size=3),
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.0, 0.25, 7.5, 40.0, -3.0, 90_000.0]),
+            st.sampled_from(["reserve", "reserve", "settle", "never"]),
+            st.integers(0, 99),
+            st.integers(0, 30) | st.just(0),
+            st.integers(0, 30) | st.just(0),
+            st.booleans(),
+        ),
+        max_size=40,
+    ),
+)
+def test_a_request_passes_where_no_limit_says_otherwise(limits, steps):
+    """Each limit asked by itself says what all of them say together, whatever was asked, settled and edited."""
+    account, now = Account(), NOW
+    open_: list[Reservation] = []
+    for number, (gap_s, what, tokens, nano, grams, is_stream) in enumerate(steps):
+        now += gap_s
+        if what != "reserve":
+            if open_:
+                took = Actual(tokens, nano, grams)
+                held = open_.pop(tokens % len(open_))
+                account.settle(held, None if what == "never" else took)
+            continue
+        limit = limits[number % len(limits)]
+        account.roll(now)
+        _, left, tokens_left = account.rates(limit, now)
+        before = account.spending(now), account.month.taken
+        asked = min(tokens, limit.tokens_per_minute or 0)
+        says_no = [
+            limit.requests_per_minute is not None and left < 1,
+            limit.tokens_per_minute is not None and tokens_left < asked,
+            limit.max_streams is not None
+            and is_stream
+            and account.streams >= limit.max_streams,
+            account.day.passes(limit.daily_nano, nano),
+            account.month.passes(limit.monthly_nano, nano),
+            account.carbon.passes(limit.daily_carbon_ug, grams),
+        ]
+
+        taken = reserve(account, limit, nano, tokens, now, is_stream, grams)
+
+        assert isinstance(taken, Refusal) == any(says_no)
+        if isinstance(taken, Refusal):
+            assert (account.spending(now), account.month.taken) == before
+            assert account.rates(limit, now) == (limit, left, tokens_left)
+            continue
+        open_.append(taken)
+        spent = account.spending(now)
+        assert spent.reserved_nano == before[0].reserved_nano + nano
+        assert spent.reserved_carbon_ug == before[0].reserved_carbon_ug + grams
+        assert spent.streams == before[0].streams + is_stream
+        assert account.month.taken == before[1] + nano
+        left_now = account.rates(limit, now)
+        assert taken.rates == left_now
+        assert left_now[1] == (left - 1 if limit.requests_per_minute else 0)
+        assert left_now[2] == (tokens_left - asked if limit.tokens_per_minute else 0)
