@@ -293,3 +293,54 @@ async def test_every_cut(serve, upstream, passed):
     one = whole.replace(b'"upstream-small"', b'"acme/small"')[:-2]
     assert events[: 2 * len(cuts)] == [one] * (2 * len(cuts))
     assert (await gateway.books.record()).usage.completion == 2 * len(cuts)
+
+
+def apart(*reads):
+    """An upstream that sends these bytes, framing and all, each in a read of its own; then the end."""
+
+    async def talk(seen, wire):
+        await wire.head(chunked=True)
+        for read in reads:
+            await wire.raw(read)
+            for _ in range(6):
+                await asyncio.sleep(0)
+        await done(wire)
+
+    return talk
+
+
+def framed(data):
+    """One chunk of HTTP."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize(
+    "before", [b": ping\n", b"event: message\n", b"\n", b"id: 7\n"]
+)
+async def test_half_an_event_before_a_chunk(
+    serve, upstream, passed, client_kind, before
+):
+    """Lines that an upstream sends ahead of their data stay ahead of it."""
+    whole = chunk(PLAIN, "a")
+    reads = [framed(part) for part in [whole, whole, whole, before, whole, whole] * 9]
+    upstream.on_request = apart(*reads)
+    gateway = await serve(upstream)
+    told = await gateway.chat(asking())
+    one = whole.replace(b'"upstream-small"', b'"acme/small"')
+    assert told.body.startswith((one * 3 + before + one * 2) * 9)
+    assert bool(passed) == (client_kind == "fast")
+
+
+async def test_framing_within_a_chunk(serve, upstream):
+    """What looks like a chunk of HTTP within one of them is content."""
+    whole = chunk(PLAIN, "a")
+    within = framed(whole)
+    size = b"%x\r\n" % len(whole + within)
+    both = (size + whole, within, b"\r\n")
+    upstream.on_request = apart(*[framed(whole)] * 4, *both, *[framed(whole)] * 4)
+    gateway = await serve(upstream)
+    told = await gateway.chat(asking())
+    one = whole.replace(b'"upstream-small"', b'"acme/small"')
+    within = within.replace(b'"upstream-small"', b'"acme/small"')
+    assert told.body.startswith(one * 5 + within + one * 4)
+    assert told.body.endswith(DONE)

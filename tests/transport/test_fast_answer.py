@@ -1,5 +1,6 @@
 """An answer while it comes in; `test_answer.py` and `test_fast.py` show it over sockets."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -129,3 +130,42 @@ async def test_an_answer_without_a_body(raw):
     answer = answer_on(seen)
     answer.receive(raw + b"x")
     assert (await answer.more(), answer.whole, seen) == (b"", None, ["aborted"])
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed", "ended"])
+async def test_no_short_way_is_left(end):
+    """However pumping ends, the connection has no way past who comes next."""
+    event = b"data: a\n\n"
+    answer = answer_on([])
+    answer.receive(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    connection: Any = answer._connection
+    transport = object()
+
+    class Caller:
+        """A sink whose short way is always open."""
+
+        def attach(self, flow):
+            """Nobody is paused here."""
+
+        def write(self, data):
+            assert data == event
+
+        def short(self):
+            return str, transport
+
+    pumping = asyncio.ensure_future(answer.pump(Caller()))
+    await asyncio.sleep(0)
+    answer.receive(b"9\r\n" + event + b"\r\n")
+    assert connection.short == (str, transport)
+    if end == "cancelled":
+        pumping.cancel()
+    elif end == "failed":
+        answer.close()
+        assert connection.short is None
+        pumping.cancel()
+    else:
+        connection.short = None  # as the connection does with a read that is not alike
+        answer.receive(b"0\r\n\r\n")
+    await asyncio.wait([pumping])
+    assert connection.short is None
+    assert pumping.cancelled() == (end != "ended")
