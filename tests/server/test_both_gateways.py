@@ -133,15 +133,15 @@ async def answers(gateway, seed: int) -> list[object]:
 @pytest.mark.parametrize("start", range(0, CALLERS, 500))
 async def test_both_gateways_answer_the_same(tmp_path, log_text, start):
     """Statuses, fields and bodies for the caller, and bodies for the upstream, whatever came before and however cut."""
-    async with FakeUpstream() as upstream:
-        async with (
-            gateway_over(tmp_path, upstream) as direct,
-            gateway_over(tmp_path, upstream, extra=PUBLIC) as public,
-        ):
-            for seed in range(start, min(start + 500, CALLERS)):
-                first = len(upstream.seen)
-                one = await answers(direct, seed)
-                middle = len(upstream.seen)
-                assert one == await answers(public, seed), seed
-                bodies = [seen.body for seen in upstream.seen]
-                assert bodies[first:middle] == bodies[middle:], seed
+    async with (
+        FakeUpstream() as upstream,
+        gateway_over(tmp_path, upstream) as direct,
+        gateway_over(tmp_path, upstream, extra=PUBLIC) as public,
+    ):
+        for seed in range(start, min(start + 500, CALLERS)):
+            first = len(upstream.seen)
+            one = await answers(direct, seed)
+            middle = len(upstream.seen)
+            assert one == await answers(public, seed), seed
+            bodies = [seen.body for seen in upstream.seen]
+            assert bodies[first:middle] == bodies[middle:], seed
