@@ -18,7 +18,8 @@ from benchmarks.load.proxies import CALLER_KEY
 from benchmarks.load.workloads import WORKLOADS
 from lowproxy.core import splice
 from lowproxy.core.chat import ChatRequest
-from lowproxy.core.http1 import body_of, read_head
+from lowproxy.core.http1 import body_of
+from lowproxy.core.http1_head import read_head
 from lowproxy.core.limits import Limits
 from lowproxy.core.parsing import loads
 from lowproxy.core.rate_fields import rate_lines

@@ -5,15 +5,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from lowproxy.config import Timeouts
-from lowproxy.core.http1 import (
-    MAX_HEAD_BYTES,
-    ChunkedBody,
-    Http1Error,
-    Inflater,
-    PlainBody,
-    body_of,
-    read_head,
-)
+from lowproxy.core.http1 import ChunkedBody, Inflater, PlainBody, body_of
+from lowproxy.core.http1_head import MAX_HEAD_BYTES, Http1Error, read_head
 from lowproxy.errors import (
     UpstreamCutError,
     UpstreamTimeoutError,
