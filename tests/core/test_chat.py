@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lowproxy.core import chat as chat_module
+from lowproxy.core import splice
 from lowproxy.core.chat import ChatRequest
 from lowproxy.core.preferences import Preferences
 from lowproxy.core.splice import members
@@ -235,6 +237,32 @@ def test_what_goes_up(data, ask_usage):
     rest = [member for member in raw(sent) if member[0] not in changed]
     assert rest == [member for member in raw(data) if member[0] not in changed]
     assert all(value == b'"small-2026"' for key, value in raw(sent) if key == "model")
+
+
+@given(
+    requests(),
+    st.sampled_from(
+        ["x", '"model":"acme/small",', "\\", "\\u006d", 'a"', "é", "\U0001f600"]
+    ),
+    st.integers(0, 9) | st.integers(300, 900),
+    st.booleans(),
+)
+def test_the_pieces_of_a_long_body_are_what_is_rewritten(data, unit, times, ask_usage):
+    """A text that takes most of a body is passed over without being searched, and it makes no difference."""
+    long = json.dumps(HI).encode(), json.dumps([{"content": unit * times}]).encode()
+    data = data.replace(*long)
+    with pytest.MonkeyPatch.context() as patch:
+        # As if it were so long that it pays.
+        patch.setattr(chat_module, "_WORTH_BYTES", 0)
+        patch.setattr(splice, "_WORTH_CUTTING", 0)
+        chat = ChatRequest.parse(data)
+        pieces = chat.pieces("small-2026", ask_usage=ask_usage)
+
+    rows = [m for m in members(data) if m.key == "model"]
+    values = [(m.value_start, m.value_end, b'"small-2026"') for m in rows]
+    assert b"".join(pieces) == chat.rewritten("small-2026", ask_usage=ask_usage)
+    if not (chat.has_ours or chat.has_stream_options or (ask_usage and chat.stream)):
+        assert b"".join(pieces) == splice.changed(data, values)
 
 
 @pytest.mark.parametrize(
