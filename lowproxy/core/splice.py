@@ -25,6 +25,8 @@ _MUCH = 1 << 20
 _STRIDE = 1 << 16
 # Up to here the fewest steps are the quickest, beyond it the fewest looks at a byte.
 _SMALL = 16 * 1024
+# A longer name of a model is nobody's: what is made of it is not kept for the next time.
+_LONGEST_NAME = 256
 # Less than this is searched sooner than it is cut out.
 _WORTH_CUTTING = 4096
 
@@ -128,7 +130,7 @@ def _find(data: bytes, quoted: bytes, start: int) -> int:
 
 def renamed(data: bytes, key: str, old: str, new: str) -> bytes:
     """`replace_string` by names, the shorter way: of the member `key` the parser has said that it is `old`."""
-    if len(data) < _SMALL:
+    if len(data) < _SMALL and len(old) <= _LONGEST_NAME:
         name, was, becomes = _spelled(key, old, new)
         # The parser has seen the member, so the one occurrence of its name is it. Here and below a byte is
         # looked for by its number: to find that `b"\\"` is no number costs more than the search.
@@ -146,7 +148,11 @@ def finished(data: bytes, parsed: dict[str, Any], model: str, value: bytes) -> b
     """
     said = parsed.get("model")
     if isinstance(said, str):
-        if len(data) < _SMALL and "lowrouter" not in parsed:
+        if (
+            len(data) < _SMALL
+            and len(said) <= _LONGEST_NAME
+            and "lowrouter" not in parsed
+        ):
             name, was, becomes = _spelled("model", said, model)
             # Cut in two where others would search: of what bytes can do, that is called the quickest.
             before, found, after = data.partition(was)

@@ -292,6 +292,20 @@ def test_an_answer_is_finished_as_by_two_changes(obj, old, at, tight):
     assert result == splice.put_member(expected, said, "lowrouter", b'{"a":1}')
 
 
+@pytest.mark.parametrize("size", [256, 257])
+def test_long_names_are_not_kept(size):
+    """A name that nobody gave a model takes no room here once it has been replaced."""
+    splice._spelled.cache_clear()
+    for change in (
+        lambda text, said: splice.renamed(text, "model", said, "new"),
+        lambda text, said: splice.finished(text, {"model": said}, "new", b"1"),
+    ):
+        said = f"{change} ".ljust(size, "x")
+        text = json.dumps({"model": said}).encode()
+        assert change(text, said).startswith(b'{"model": "new"')
+    assert (splice._spelled.cache_info().currsize > 0) == (size <= 256)
+
+
 # --- by example --------------------------------------------------------------------------------
 
 
