@@ -17,6 +17,8 @@
  * `include_usage` was asked for) and [DONE]; each event is one HTTP chunk and
  * one write(2).  A content event carries "~" and five base-64 digits: the
  * microseconds of CLOCK_MONOTONIC, modulo 2^30, at the moment of its write.
+ * Heads and identifiers vary as a real provider's do: the date by the second;
+ * the request's name, the time taken and what is left of limits by the answer.
  * An event too small for OpenAI's whole shape is the barest chunk that a chat
  * client can read, 52 bytes, without id and model.
  *
@@ -56,6 +58,7 @@ typedef struct {
     int turn;                     /* place among the unpaced, -1 for none */
     uint64_t due_ns, gap_ns;
     long events, sent, size, think_ms;
+    unsigned long long name;      /* of the stream */
     int streams, wants_usage;
     char model[128];
     char front[512];              /* of each event, up to the stamp */
@@ -211,30 +214,49 @@ static int send_held(peer *p) {
 
 /* ---- answers ---- */
 
-static const char USUAL_HEAD[] =
-    "date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
-    "server: bench\r\n"
-    "openai-organization: bench\r\n"
-    "openai-processing-ms: 180\r\n"
-    "openai-version: 2020-10-01\r\n"
-    "x-ratelimit-limit-requests: 30000\r\n"
-    "x-ratelimit-limit-tokens: 150000000\r\n"
-    "x-ratelimit-remaining-requests: 29999\r\n"
-    "x-ratelimit-remaining-tokens: 149999000\r\n"
-    "x-ratelimit-reset-requests: 2ms\r\n"
-    "x-ratelimit-reset-tokens: 0s\r\n";
+/* An odd factor, so that no two answers have the same. */
+static unsigned long long scrambled(unsigned long long n) { return n * 0x9E3779B97F4A7C15ull; }
 
-static int answer_json(peer *p, const char *body) {
-    char head[2048];
+/* The head of the next answer, after its first two lines, up to where its framing is told. */
+static const char *usual_head(void) {
+    static char head[1024], date[40];
+    static time_t told;
+    time_t now = time(NULL);
+    if (now != told) {
+        struct tm parts;
+        strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &parts));
+        told = now;
+    }
+    unsigned long long n = ++answers, name = scrambled(n);
+    snprintf(head, sizeof head,
+             "date: %s\r\n"
+             "server: bench\r\n"
+             "openai-organization: bench\r\n"
+             "openai-processing-ms: %llu\r\n"
+             "openai-version: 2020-10-01\r\n"
+             "x-ratelimit-limit-requests: 30000\r\n"
+             "x-ratelimit-limit-tokens: 150000000\r\n"
+             "x-ratelimit-remaining-requests: %llu\r\n"
+             "x-ratelimit-remaining-tokens: %llu\r\n"
+             "x-ratelimit-reset-requests: 2ms\r\n"
+             "x-ratelimit-reset-tokens: 0s\r\n"
+             "x-request-id: req_%016llx\r\n",
+             date, 100 + name % 900, 20000 + n * 7 % 10000, 149000000 + n * 7919 % 1000000, name);
+    return head;
+}
+
+static int answer_json(peer *p, const char *usual, const char *body) {
+    char head[4096];
     int n = snprintf(head, sizeof head,
                      "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n%s"
-                     "x-request-id: req_%016llx\r\ncontent-length: %zu\r\n\r\n%s",
-                     USUAL_HEAD, ++answers, strlen(body), body);
+                     "content-length: %zu\r\n\r\n%s",
+                     usual, strlen(body), body);
     return n < (int)sizeof head ? send_bytes(p, head, (size_t)n) : -1;
 }
 
 static int answer_unary(peer *p) {
     char body[1400];
+    const char *usual = usual_head();
     snprintf(
         body, sizeof body,
         "{\"id\":\"chatcmpl-%020llu\",\"object\":\"chat.completion\",\"created\":1767225600,"
@@ -246,8 +268,8 @@ static int answer_unary(peer *p) {
         "\"audio_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0,"
         "\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}},"
         "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_bench\"}",
-        answers, p->model);
-    return answer_json(p, body);
+        scrambled(answers), p->model);
+    return answer_json(p, usual, body);
 }
 
 static const char BARE_FRONT[] = "data: {\"choices\":[{\"delta\":{\"content\":\"~";
@@ -258,7 +280,7 @@ static int common_front(peer *p, char *to, size_t room, const char *rest) {
     return snprintf(to, room,
                     "data: {\"id\":\"chatcmpl-%020llu\",\"object\":\"chat.completion.chunk\","
                     "\"created\":1767225600,\"model\":\"%s\",\"system_fingerprint\":\"fp_bench\",%s",
-                    answers, p->model, rest);
+                    p->name, p->model, rest);
 }
 
 static void prepare_front(peer *p) {
@@ -342,9 +364,9 @@ static int begin_stream(peer *p) {
     char head[2048];
     int n = snprintf(head, sizeof head,
                      "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n%s"
-                     "x-request-id: req_%016llx\r\ncache-control: no-cache\r\n"
-                     "transfer-encoding: chunked\r\n\r\n",
-                     USUAL_HEAD, ++answers);
+                     "cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n",
+                     usual_head());
+    p->name = scrambled(answers);
     if (send_bytes(p, head, (size_t)n) < 0) return -1;
     p->doing = STREAMING;
     p->sent = 0;
@@ -430,7 +452,8 @@ static size_t join_chunks(char *body, size_t len, size_t *joined) {
 
 static int on_request(peer *p, const char *head, const char *body, size_t body_len) {
     if (!strncmp(head, "GET ", 4))
-        return answer_json(p, "{\"object\":\"list\",\"data\":[{\"id\":\"bench\",\"object\":\"model\","
+        return answer_json(p, usual_head(),
+                              "{\"object\":\"list\",\"data\":[{\"id\":\"bench\",\"object\":\"model\","
                               "\"created\":1767225600,\"owned_by\":\"bench\"}]}");
     read_model(p, body, body_len);
     p->streams = is_true(body, body_len, "\"stream\"");

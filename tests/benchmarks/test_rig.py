@@ -1,8 +1,11 @@
 """The C tools compile and tell the truth about a short real load."""
 
+import email.utils
 import json
 import shutil
 import subprocess
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,31 @@ def test_events_have_the_size_that_is_named(stand, size):
     assert not any(found["errors"].values())
     per_event = found["bytes"] / found["events"]
     assert size <= per_event <= size + 16
+
+
+@needs_compiler
+def test_no_two_answers_are_alike(stand):
+    """What changes with every answer of a real provider does here, so that nothing can be known by heart."""
+    changing = (
+        "x-request-id",
+        "openai-processing-ms",
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-remaining-tokens",
+    )
+    for streams in (False, True):
+        body = json.dumps({"model": "bench-n1", "stream": streams}).encode()
+        seen = []
+        for _ in range(3):
+            url = f"{stand.provider}/v1/chat/completions"
+            with urllib.request.urlopen(url, body, timeout=5) as answer:
+                told = answer.read().removeprefix(b"data: ").partition(b"\n")[0]
+                date = email.utils.parsedate_to_datetime(answer.headers["date"])
+                seen.append(
+                    [json.loads(told)["id"], *map(answer.headers.get, changing)]
+                )
+            assert abs(time.time() - date.timestamp()) < 60
+        for values in zip(*seen, strict=True):
+            assert len({*values, None}) == 4
 
 
 @needs_compiler
