@@ -329,10 +329,13 @@ class Ledger:
         try:
             self._busy_since = now
             gone = books.prune(self._database, before)
+            self.counts.pruned += gone
+            is_more = gone > 0
+            if gone < books.PRUNED:
+                is_more |= books.prune_alike(self._database, before) > 0
         except StoreError as exc:
             self._gone(exc)
         else:
-            self.counts.pruned += gone
-            self._prune_at = 0.0 if gone else now + PRUNE_EVERY_S
+            self._prune_at = 0.0 if is_more else now + PRUNE_EVERY_S
         finally:
             self._busy_since = None

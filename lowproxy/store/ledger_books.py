@@ -140,23 +140,26 @@ def _json(columns: Sequence[str], rows: Sequence[Values]) -> str:
 
 
 def prune(database: Database, before: float) -> int:
-    """Deletes the oldest requests that began before then, a few hundred at most; how many.
-
-    And what they had in common, when no later one can refer to it.
-    """
+    """Deletes the oldest requests that began before then, a few hundred at most; how many."""
     with database.transaction():
-        gone = database.execute(
+        return database.execute(
             "DELETE FROM requests WHERE generation_id IN (SELECT generation_id"
             f" FROM requests WHERE created_at < ? ORDER BY created_at LIMIT {PRUNED})",
             (before,),
         )
-        if gone < PRUNED:
-            database.execute(
-                "DELETE FROM alike WHERE id IN (SELECT id FROM alike"
-                f" WHERE made_at < ? ORDER BY made_at LIMIT {PRUNED})",
-                (before - 2 * FRESH_S,),
-            )
-    return gone
+
+
+def prune_alike(database: Database, before: float) -> int:
+    """Deletes of what requests had in common the oldest, a few hundred at most; how many.
+
+    Only what none that began at `before` or later can refer to: first those of before have to be deleted.
+    """
+    with database.transaction():
+        return database.execute(
+            "DELETE FROM alike WHERE id IN (SELECT id FROM alike"
+            f" WHERE made_at < ? ORDER BY made_at LIMIT {PRUNED})",
+            (before - 2 * FRESH_S,),
+        )
 
 
 def carbon_g(database: Database, since: float, until: float) -> float:

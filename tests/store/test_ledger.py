@@ -263,6 +263,25 @@ def test_what_is_past_its_time_goes(make, store):
     assert store.ids() == []
 
 
+def test_all_that_nobody_refers_to_any_more_goes(make, store):
+    """However much there is of it: not a batch or two each hour, which may be less than comes in."""
+    ledger = make()
+    for number in range(2 * books.PRUNED + 100):
+        ledger.append(record(number, error=f"e{number}"))
+    ledger.flush()
+    with store.open() as database:
+        database.execute("UPDATE alike SET made_at = ?", (NOON - 86_400.0,))
+    ledger.close()
+
+    ledger = make(retention_days=1)
+    for _ in range(8):
+        ledger.flush()
+
+    with store.open() as database:
+        assert database.query("SELECT count(*) FROM alike") == [(0,)]
+    assert ledger.counts.pruned == 2 * books.PRUNED + 100
+
+
 def test_no_text_of_a_request_is_in_the_file(make, store, tmp_path):
     """It has the columns, and nothing else."""
     store.away = True
