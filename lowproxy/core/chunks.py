@@ -40,7 +40,7 @@ def pieces_and_bytes(choices: object) -> tuple[int, int]:
         delta = choice.get("delta") if isinstance(choice, dict) else None
         if isinstance(delta, dict):
             pieces += any(value for key, value in delta.items() if key != "role")
-            size += _text_bytes(delta)
+            size += text_bytes(delta)
     return pieces, size
 
 
@@ -72,7 +72,8 @@ def is_whole(rest: bytes) -> bool:
     return True
 
 
-def _text_bytes(delta: dict[str, object]) -> int:
+def text_bytes(delta: dict[str, object]) -> int:
+    """The bytes of text in a delta, or in a whole message: whatever the model may have written."""
     size = 0
     todo: list[object] = [delta]
     while todo:  # not by recursion: an upstream may nest deeper than a stack

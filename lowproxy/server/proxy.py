@@ -5,6 +5,7 @@ from functools import partial
 
 from lowproxy.core import splice
 from lowproxy.core.chat import ChatRequest
+from lowproxy.core.chunks import text_bytes
 from lowproxy.core.cost import money
 from lowproxy.core.eco_accuracy import MEDIA
 from lowproxy.core.eco_block import eco_text
@@ -194,9 +195,8 @@ def _whole(
 
 def _counted(chat: ChatRequest, parsed: dict[str, object]) -> Usage:
     choices = parsed.get("choices")
-    text = 0
+    size = 0
     for choice in choices if isinstance(choices, list) else ():
         message = choice.get("message") if isinstance(choice, dict) else None
-        content = message.get("content") if isinstance(message, dict) else None
-        text += len(content) if isinstance(content, str) else 0
-    return Usage(_tokens(chat.prompt_bytes), _tokens(text), counted=True)
+        size += text_bytes(message) if isinstance(message, dict) else 0
+    return Usage(_tokens(chat.prompt_bytes), _tokens(size), counted=True)

@@ -186,15 +186,20 @@ async def test_an_upstreams_own_lowrouter_field_is_replaced(serve, upstream):
 
 
 async def test_a_unary_answer_without_usage_is_counted(serve, upstream):
-    """Tokens from bytes, marked as counted; the shape of the answer does not matter."""
+    """Tokens from bytes, as of a stream, marked as counted; the shape of the answer does not matter."""
+    call = {"name": "f", "arguments": "x" * 39}
+    calls = [{"id": "call_1", "type": "function", "function": call}]
     answers = [
+        {"choices": [{"message": {"role": "assistant", "content": "é" * 20}}]},
+        {"choices": [{"message": {"content": None, "tool_calls": calls}}]},
+        {"choices": [{"message": {"reasoning_content": "x" * 36, "content": "x" * 4}}]},
         {"choices": [{"message": {"content": "x" * 400}}]},
         {"choices": [{"message": None}, 3]},
         {"choices": None, "model": 7},
     ]
     upstream.script = [Answer.of(answer) for answer in answers]
     gateway = await serve(upstream)
-    for number, completion in enumerate((100, 0, 0), 1):
+    for number, completion in enumerate((10, 10, 10, 100, 0, 0), 1):
         assert (await gateway.chat()).status == 200
         record = await gateway.books.record(number)
         assert record.usage.counted
