@@ -105,8 +105,8 @@ def _remember(name: bytes) -> _Name:
 
 
 def _said(known: _Name, value: bytes) -> _Said:
-    if 10 in value or 13 in value:  # RFC 9110, section 5.5
-        raise Http1Error("a field of the answer has a line break within")
+    if 10 in value or 13 in value or 0 in value:  # RFC 9110, section 5.5
+        raise Http1Error("a field of the answer has a line break or a zero byte within")
     value = value.strip(b" \t")
     try:
         text = value.decode()

@@ -170,6 +170,7 @@ def test_keep_alive(lines, start, stays):
         (["Content-Length:"], "HTTP/1.1 200 OK"),
         (["Content-Length: 5\n6"], "HTTP/1.1 200 OK"),
         (["Content-Length: 5", "x-request-id: 1\rx: 2"], "HTTP/1.1 200 OK"),
+        (["Content-Length: 5", "x-request-id: 1\0"], "HTTP/1.1 200 OK"),
         (["Content-Length: " + "9" * 5000], "HTTP/1.1 200 OK"),
         ([], "HTTP/2 200"),
         ([], "HTTP/1.1 20"),
