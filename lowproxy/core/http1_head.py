@@ -90,7 +90,7 @@ class _Lines(dict[bytes, _Said]):
                 if len(self) >= _MOST_LINES:
                     self.clear()
                 self[line] = said
-        elif not said and len(_DROPPED) < _MOST_NAMES:
+        elif not said and len(_DROPPED) < _MOST_NAMES and len(name) <= _MOST_NAME_BYTES:
             _DROPPED.add(name)
         return said
 

@@ -62,12 +62,14 @@ def test_lines_are_not_remembered_without_end():
         parsed = head(f"x-request-id: {value}".rstrip(), "Content-Length: 1")
         assert parsed.down == f"x-request-id: {value.rstrip()}\r\n"
         head(f"x-{i}{'y' * (i % 400)}: 1", f"date: {i}", f"X-Request-Id : {i}")
+        head(f"Set-Cookie{' ' * (i % 400)}: 1")
     lines, names = http1_head._LINES, http1_head._NAMES
     assert 0 < len(lines) <= http1_head._MOST_LINES
     assert max(map(len, lines)) <= http1_head._MOST_LINE_BYTES
     assert 0 < len(names) <= http1_head._MOST_NAMES
     assert max(map(len, names)) <= http1_head._MOST_NAME_BYTES
-    assert len(http1_head._DROPPED) <= http1_head._MOST_NAMES
+    assert 0 < len(http1_head._DROPPED) <= http1_head._MOST_NAMES
+    assert max(map(len, http1_head._DROPPED)) <= http1_head._MOST_NAME_BYTES
 
 
 def test_cookies_are_not_remembered():
