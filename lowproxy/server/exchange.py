@@ -17,6 +17,7 @@ from lowproxy.core.upstreams import Candidate
 from lowproxy.core.usage import Usage
 from lowproxy.errors import LowproxyError
 from lowproxy.server.wire import CallerStream
+from lowproxy.store.ledger_rows import MOST_CHARS
 from lowproxy.telemetry import Span
 from lowproxy.transport.dispatch import Attempt
 
@@ -160,6 +161,10 @@ class Exchange:
 
     def failed(self, failure: LowproxyError, status: int) -> None:
         """The request ends with this failure."""
+        asked = self.requested_model
+        if asked is not None and len(asked) > MOST_CHARS:
+            # Nobody's name, and up to the whole body: records wait, and the last ones are kept.
+            self.requested_model = asked[:MOST_CHARS]
         self.http_status = self.http_status or status
         self.error = failure.code
         self.outcome = {"downstream": "client_error", "upstream": "upstream_error"}.get(

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.fakes import Answer, openai_chunk, sse
 from tests.gateway import MODEL, asking
 
@@ -77,3 +79,15 @@ async def test_a_cut_stream_is_weighed(serve, upstream):
     record = await gateway.books.record()
     assert record.usage.counted
     assert record.impact.tokens == record.usage
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_name_that_fills_the_body_is_not_kept(serve, upstream, streamed):
+    """Hundreds of records are in memory, and more wait for the database."""
+    gateway = await serve(upstream)
+    asked = "acme/" + "x" * 1_000_000
+    told = await gateway.chat({**asking(stream=streamed), "model": asked})
+    record = await gateway.books.record()
+    assert told.status == 404
+    assert len(told.body) < 10_000
+    assert record.requested_model == asked[:200]
