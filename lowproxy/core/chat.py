@@ -256,7 +256,8 @@ def _more_models(obj: Mapping[str, Any]) -> list[str]:
     for i, model in enumerate(models):
         if not isinstance(model, str) or not model:
             raise _wrong(f"models[{i}]", "a model id", model)
-    return [model for model in models if model != obj["model"]]
+    # Each once: what a decision was made from is kept with it.
+    return [model for model in dict.fromkeys(models) if model != obj["model"]]
 
 
 def _optional(

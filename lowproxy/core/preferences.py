@@ -19,7 +19,13 @@ _ROUTE = {
     "eco": str,
     "trace": bool,
 }
-_NAMES = {str: "a non-empty string", bool: "true or false"}
+# Nobody's region, zone or provider has a longer name, and no list is longer: what a request wishes is kept
+# with its decision, for as long as that is remembered, and its pin is in the books.
+_LONGEST = 200
+_NAMES = {
+    str: f"a non-empty string of at most {_LONGEST} characters",
+    bool: "true or false",
+}
 _LISTS = ("order", "only", "ignore")
 _SORTS = ("price", "latency", "throughput")
 _ECO = ("full", "short")
@@ -74,6 +80,10 @@ class Preferences:
         Raises BadRequestError.
         """
         eco = _eco(eco_header, "X-LowRouter-Eco")
+        if region_header and len(region_header) > _LONGEST:
+            raise BadRequestError(
+                f"X-LowRouter-Region must be {_NAMES[str]}", param="X-LowRouter-Region"
+            )
         if "route" not in body and "provider" not in body:
             if eco:
                 return cls(region=region_header or None, eco=eco)
@@ -114,7 +124,9 @@ def _route(value: object) -> dict[str, Any]:
             continue
         if kind is float:
             _number(given, path)
-        elif not isinstance(given, kind) or given == "":
+        elif not isinstance(given, kind) or (
+            isinstance(given, str) and not 0 < len(given) <= _LONGEST
+        ):
             raise BadRequestError(f"{path} must be {_NAMES[kind]}", param=path)
     return {name: given for name, given in value.items() if given is not None}
 
@@ -130,11 +142,15 @@ def _provider(value: object) -> dict[str, Any]:
         if given is None:
             continue
         if name in _LISTS:
-            if not isinstance(given, list) or not all(
-                isinstance(each, str) for each in given
+            if (
+                not isinstance(given, list)
+                or len(given) > _LONGEST
+                or not all(isinstance(each, str) for each in given)
+                or max(map(len, given), default=0) > _LONGEST
             ):
                 raise BadRequestError(
-                    f"{path} must be a list of provider ids", param=path
+                    f"{path} must be a list of provider ids, {_LONGEST} at most",
+                    param=path,
                 )
             wishes[name] = tuple(given)
         elif name in ("allow_fallbacks", "require_parameters"):

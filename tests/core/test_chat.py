@@ -50,7 +50,7 @@ def test_what_is_read():
     chat = parse(
         stream=True,
         stream_options={"include_usage": True},
-        models=["b/one", "acme/small", "b/two"],
+        models=["b/one", "acme/small", "b/two", "b/one"],
         max_tokens=10,
         max_completion_tokens=20,
         user="u-1",

@@ -22,6 +22,14 @@ def test_nothing_said():
     assert read(header="") == Preferences()
 
 
+def test_a_header_is_no_longer_than_a_name():
+    """What it says is kept with the decision, and in the books."""
+    assert read("r" * 200).region == "r" * 200
+    with pytest.raises(BadRequestError) as caught:
+        read("r" * 201)
+    assert caught.value.param == "X-LowRouter-Region"
+
+
 def test_everything_said():
     """Each field of `route` and of OpenRouter's `provider`."""
     said = read(
@@ -122,6 +130,11 @@ def test_the_body_wins_over_the_header():
         ({"route": {"prefer_low_carbon": 1}}, "route.prefer_low_carbon", "true or"),
         ({"provider": "acme"}, "provider", "object"),
         ({"provider": ["acme"]}, "provider", "object"),
+        ({"route": {"region": "r" * 201}}, "route.region", "at most 200 characters"),
+        ({"route": {"zone": "z" * 201}}, "route.zone", "at most 200 characters"),
+        ({"route": {"provider": "p" * 201}}, "route.provider", "at most 200"),
+        ({"provider": {"order": ["p" * 201]}}, "provider.order", "200 at most"),
+        ({"provider": {"only": ["p"] * 201}}, "provider.only", "200 at most"),
         ({"provider": {"order": "acme"}}, "provider.order", "list of provider ids"),
         ({"provider": {"only": [1]}}, "provider.only", "list of provider ids"),
         ({"provider": {"ignore": {}}}, "provider.ignore", "list of provider ids"),
