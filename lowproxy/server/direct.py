@@ -19,6 +19,8 @@ from lowproxy.transport.sink import Flow
 
 # How long a caller that was refused may go on sending, so that it reads why.
 _LINGER_S = 10.0
+# A read may bring thousands of requests: after as many everybody else has a turn.
+_AT_ONCE = 16
 # A body that has come apart cannot be followed by another request.
 _MALFORMED = BadRequestError("not a well-formed HTTP request")
 
@@ -146,7 +148,12 @@ class DirectConnection(asyncio.Protocol):
             return
         if self._request is not None and self._request.reading:
             self.run.wake()
-        if self._queue and not self._full and self.transport is not None:
+        if self._queue:
+            self._wait_behind()
+
+    def _wait_behind(self) -> None:
+        """Reads no further requests until the queue is empty."""
+        if not self._full and self.transport is not None:
             self._full = True
             self.transport.pause_reading()
 
@@ -218,7 +225,9 @@ class DirectConnection(asyncio.Protocol):
     def _begin(self) -> None:
         """Starts the handlers of what is queued, until one has to wait."""
         self._beginning = True
-        while self._queue and self.run is None and not self.closing:
+        for _ in range(_AT_ONCE):
+            if not self._queue or self.run is not None or self.closing:
+                break
             request = self._queue.pop(0)
             if request is None:
                 self.closing = True
@@ -227,6 +236,10 @@ class DirectConnection(asyncio.Protocol):
             self._request = request
             self.run = Run(self.server.handler(request), self._answered)
             self.run.start()
+        else:
+            if self._queue:
+                self._wait_behind()
+                self.server.loop.call_soon(self._begin)
         self._beginning = False
         if self._full and not self._queue and self.transport is not None:
             self._full = False

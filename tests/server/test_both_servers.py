@@ -17,6 +17,7 @@ from lowproxy.server.aiohttp_server import PublicServer
 from lowproxy.server.direct import DirectServer
 from lowproxy.server.repeated import Repeats
 from lowproxy.server.wire import send
+from tests.gateway import settled
 
 CALLERS = int(os.environ.get("LOWPROXY_CALLERS", "600"))
 
@@ -252,15 +253,12 @@ async def read(kind, chunks):
     protocol = server()
     protocol.connection_made(transport)
     for chunk in chunks:
-        for _ in range(30):
-            if not transport.paused:
-                break
-            await asyncio.sleep(0)
+        if transport.paused:
+            await settled(lambda: (transport.paused, len(transport.text)), 40)
         if not (transport.closed or transport.paused):
             protocol.data_received(chunk)
             await asyncio.sleep(0)
-    for _ in range(60):
-        await asyncio.sleep(0)
+    await settled(lambda: (transport.closed, len(transport.text)), 40)
     closed = transport.closed
     protocol.connection_lost(None)
     await server.shutdown(0)
@@ -322,3 +320,23 @@ async def test_nothing_follows_a_wish_for_another_protocol(kind, protocol):
 
     assert [told[1] for told in seen] == ["/a"]
     assert (statuses, closed) == ([b"200"], True)
+
+
+async def test_thousands_of_requests_in_one_read_let_others_have_a_turn():
+    """They are begun a few at a time, no further ones are read meanwhile, and all are answered."""
+    seen = []
+
+    async def handler(request):
+        seen.append(request.raw_path)
+        return send(request, 200, "", b"{}")
+
+    server, transport = DirectServer(handler), Transport()
+    protocol = server()
+    protocol.connection_made(transport)
+    protocol.data_received(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n" * 5000)
+    assert (len(seen) < 100, transport.paused) == (True, True)
+    await settled(lambda: len(seen), 40)
+    assert (len(seen), transport.paused) == (5000, False)
+    assert transport.text.count(b"200 OK") == 5000
+    protocol.connection_lost(None)
+    await server.shutdown(0)
