@@ -1,6 +1,7 @@
 """An answer while it comes in; `test_answer.py` and `test_fast.py` show it over sockets."""
 
 import asyncio
+import gzip
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 
 from lowproxy.config import Timeouts
 from lowproxy.errors import UpstreamCutError, UpstreamUnreadableError
+from lowproxy.transport.dispatch import Stream, Whole
 from lowproxy.transport.fast_answer import MAX_INTERIM, FastAnswer
+from tests.scripted import Client, opened
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 WHOLE = HEAD + b"hello"
@@ -169,3 +172,62 @@ async def test_no_short_way_is_left(end):
     await asyncio.wait([pumping])
     assert connection.short is None
     assert pumping.cancelled() == (end != "ended")
+
+
+def raw_answer(status: str, kind: str, body: bytes, framing: str) -> bytes:
+    """An answer as an upstream sends it."""
+    fields = [f"HTTP/1.1 {status}", f"Content-Type: {kind}"]
+    if framing == "gzip":
+        body = gzip.compress(body, mtime=0)
+        fields.append("Content-Encoding: gzip")
+    if framing == "chunked":
+        fields.append("Transfer-Encoding: chunked")
+        body = b"%b0\r\n\r\n" % (b"%x\r\n%b\r\n" % (len(body), body) if body else b"")
+    elif framing != "close":
+        fields.append(f"Content-Length: {len(body)}")
+    rest = b"x" if framing == "trailing" else b""
+    return "\r\n".join([*fields, "", ""]).encode() + body + rest
+
+
+async def judged(reads: list[bytes], stream: bool) -> object:
+    """What the gateway makes of an answer in these reads."""
+    seen: list[Any] = []
+    answer = answer_on(seen)
+    for read in reads:
+        if (
+            answer.ended
+        ):  # the connection is nobody's by now, and bytes on it are its end
+            seen = ["aborted"]
+        else:
+            answer.receive(read)
+    answer.lost(None)
+    told, attempts = await opened(Client(answer), stream=stream, candidates=1)
+    if isinstance(told, Whole):
+        return told.body, told.parsed, answer.status, seen, attempts
+    if isinstance(told, Stream):
+        return told.first + await rest_of(answer), answer.status, attempts
+    return type(told), str(told), attempts
+
+
+async def rest_of(answer: FastAnswer) -> bytes:
+    """What is still to come; a cut ends it too."""
+    try:
+        return await answer.more()
+    except UpstreamCutError:
+        return b"(cut)"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("framing", ["length", "chunked", "close", "gzip", "trailing"])
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream", "text/html"])
+@pytest.mark.parametrize("status", ["200 OK", "503 Busy"])
+@pytest.mark.parametrize(
+    "body", [b"", b'{"a":1}', b"[]", b'{"error":{"code":429}}', b"data: {}\n\n"]
+)
+async def test_a_judgement_does_not_tell_the_reads(body, status, kind, framing, stream):
+    """One piece or two, cut at every byte: the same answer, the same failure, the same connection after it."""
+    raw = raw_answer(status, kind, body, framing)
+    at_once = await judged([raw], stream)
+    for cut in range(1, len(raw)):
+        assert await judged([raw[:cut], raw[cut:]], stream) == at_once, cut
+    assert await judged([raw[n : n + 1] for n in range(len(raw))], stream) == at_once
