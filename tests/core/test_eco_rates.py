@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowproxy.core.eco import CarbonIntensity
+from lowproxy.core.eco import CarbonIntensity, EcoImpact
 from lowproxy.core.eco_rates import Bounds, Rate, TokenRates
 from lowproxy.core.usage import Usage
 
@@ -104,6 +105,16 @@ def test_embodied_and_water_are_affine():
 
     assert impact.embodied_g == pytest.approx(1.5)
     assert impact.water_ml == pytest.approx(1.0 + 4.0 * impact.energy_wh)
+
+
+def test_every_field_of_an_impact_is_there():
+    """It is filled in field by field: one that is added later is not forgotten here."""
+    made = rates().impact(Usage(100, 20), ("demo",))
+    for each in attrs.fields(EcoImpact):
+        assert hasattr(made, each.name), each.name
+    values = {each.name: getattr(made, each.name) for each in attrs.fields(EcoImpact)}
+    assert values.pop("told") is None
+    assert made == EcoImpact(**values)
 
 
 def test_notes_of_model_and_request_add_up():
