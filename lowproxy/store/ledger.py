@@ -27,7 +27,7 @@ from lowproxy.store.database import (
     StoreRowError,
 )
 from lowproxy.store.ledger_alike import ShortRows
-from lowproxy.store.ledger_rows import Rows, named
+from lowproxy.store.ledger_rows import Rows, Values, named
 from lowproxy.store.ledger_spill import Spill, SpillFullError, read
 
 log = structlog.get_logger("lowproxy.ledger")
@@ -230,16 +230,21 @@ class Ledger:
             log.error("ledger.bug", kind=type(exc).__name__)
         else:
             return 0
+        rows = self._good(records)
+        return len(records) - len(rows) + books.put_or_drop(database, rows)[1]
+
+    def _good(self, records: list[UsageRecord]) -> list[Values]:
+        """The rows of those that can be put down."""
         rows = []
         for record in records:
             with contextlib.suppress(Exception):
                 rows.append(self._rows.of(record))
-        return len(records) - len(rows) + books.put_or_drop(database, rows)[1]
+        return rows
 
     def _put_aside(self, records: list[UsageRecord]) -> bool:
         """Whether the spill file took them; a full disk may have room the next time."""
         spill = self._terms.spill
-        rows = [self._rows.of(record) for record in records]
+        rows = self._good(records)
         try:
             if spill is None:
                 raise SpillFullError("there is no directory for records that wait")
@@ -249,6 +254,7 @@ class Ledger:
             return False
         self._most = self._terms.most_waiting
         self.counts.spilled += len(rows)
+        self.counts.lost += len(records) - len(rows)
         self.counts.spill_bytes = spill.size()
         return True
 
