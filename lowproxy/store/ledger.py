@@ -36,6 +36,8 @@ log = structlog.get_logger("lowproxy.ledger")
 MOST_WAITING = 50_000
 # Where nothing could ever be written: no memory for what will never be kept.
 FEW_WAITING = 1_000
+# This many are written without waiting for the interval: a second of a busy core is megabytes.
+ENOUGH = 512
 # Records to a transaction, and to one look at the spill file.
 BATCH = 1024
 # A database that failed is asked again after one second, then two, four, at last every eight.
@@ -90,15 +92,19 @@ class Ledger:
         self._reading: tuple[Path, int] | None = None  # a taken file, and how far
         self._busy_since: float | None = None
         self._told: set[str] = set()
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._wanted = threading.Event()  # a flush, before its time
         self._thread = threading.Thread(
             target=self._run, name="lowproxy-ledger", daemon=True
         )
 
     def append(self, record: UsageRecord) -> None:
         """Takes a record; all that a request pays for the books."""
-        if len(self._waiting) < self._most:
-            self._waiting.append(record)
+        waiting = self._waiting
+        if len(waiting) < self._most:
+            waiting.append(record)
+            if len(waiting) == ENOUGH:
+                self._wanted.set()
         else:
             self.counts.lost += 1
 
@@ -143,7 +149,8 @@ class Ledger:
 
     def close(self) -> None:
         """Writes all that waits, to the database or to the spill file, and stops."""
-        self._stopping.set()
+        self._stopping = True
+        self._wanted.set()
         self._thread.join(self._terms.timeout_s)
         if self._thread.is_alive():
             self._abort()  # a frozen server: the batch goes to the spill file
@@ -167,7 +174,9 @@ class Ledger:
 
     def _run(self) -> None:
         interval_s = rest_s = self._terms.flush_interval_s
-        while not self._stopping.wait(rest_s):
+        while not self._stopping:
+            self._wanted.wait(rest_s)
+            self._wanted.clear()
             began = time.monotonic()
             self.flush()
             # From begin to begin: what a flush takes is not added to what a kill may lose.

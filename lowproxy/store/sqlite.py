@@ -46,7 +46,13 @@ class SqliteDatabase:
     def _set_up(self) -> None:
         # NORMAL: a power cut may lose the last transactions, never the file; a killed
         # process loses none that was committed.
-        for pragma in ("journal_mode=wal", "synchronous=normal", "foreign_keys=on"):
+        # Half a megabyte of pages in place of two: the writer only touches the ends of its tables.
+        for pragma in (
+            "journal_mode=wal",
+            "synchronous=normal",
+            "foreign_keys=on",
+            "cache_size=-512",
+        ):
             self._connection.execute(f"PRAGMA {pragma}")
 
     @contextlib.contextmanager

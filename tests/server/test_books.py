@@ -61,6 +61,16 @@ async def test_a_line_for_every_outcome(serve, upstream, log_text):
     assert "model" not in refused
 
 
+async def test_many_are_written_down_at_once(serve, upstream, log_text, monkeypatch):
+    """However many requests end, few wait to be written down."""
+    monkeypatch.setattr("lowproxy.server.books.DELAY_S", 3600.0)
+    monkeypatch.setattr("lowproxy.server.books.TOGETHER", 3)
+    gateway = await serve(upstream)
+    for _ in range(4):
+        await gateway.chat()
+    assert len(lines(log_text())) == 3
+
+
 async def test_access_lines_can_be_turned_off(serve, upstream, log_text):
     """`log.access = false`; the metrics are counted all the same."""
     gateway = await serve(upstream, extra="[log]\naccess = false")

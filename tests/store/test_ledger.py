@@ -51,6 +51,7 @@ def make(store, tmp_path, monkeypatch):
     """Makes ledgers whose thread does not run: a test flushes."""
     monkeypatch.setattr("lowproxy.store.ledger.REST_S", 0.0)
     monkeypatch.setattr("lowproxy.store.ledger.MOST_REST_S", 0.0)
+    monkeypatch.setattr("lowproxy.store.ledger.ENOUGH", 1_000_000)
     made = []
 
     def start(**terms):
@@ -87,6 +88,19 @@ def test_closing_writes_what_waits(make, store):
 
     assert store.ids() == ids(*range(2000))
     assert ledger.counts.written == 2000
+
+
+def test_many_are_written_before_their_time(make, store, monkeypatch):
+    """A burst does not fill the memory until the interval is over."""
+    monkeypatch.setattr("lowproxy.store.ledger.ENOUGH", 20)
+    ledger = make()
+    put(ledger, *range(20))
+
+    deadline = time.monotonic() + LIMIT_S
+    while ledger.counts.written < 20:
+        assert time.monotonic() < deadline
+        time.sleep(0)
+    assert store.ids() == ids(*range(20))
 
 
 def test_a_record_is_found_while_it_waits(make):
