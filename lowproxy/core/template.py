@@ -32,7 +32,8 @@ class Template:
     """What one chunk of one choice that is passed on as it is but for its model has in common with others.
 
     `apply` is for events, `framed` for reads that still have the framing of HTTP's chunks; `pieces` and
-    `size` tell how many events `framed` has passed, and how many bytes they had.
+    `size` tell how many events `framed` has passed, and how many bytes they had. `frames` says whether it can
+    take any.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class Template:
         "_middle",
         "_new_lead",
         "apply",
+        "frames",
         "pieces",
         "size",
     )
@@ -53,6 +55,7 @@ class Template:
         """
         self.apply = apply
         self.pieces = self.size = 0
+        self.frames = parts is not None
         # What ends a text is never a letter: nothing is like that.
         nothing = b"\n", b"", b"", b"x"
         self._lead, self._new_lead, self._middle, last = parts or nothing

@@ -62,14 +62,16 @@ class Relay:
     def short(self) -> Short | None:
         """Open where chunks pass by their likeness and the caller gets chunks of HTTP, too."""
         tail, transport = self._tail, self._caller.chunks_to
+        template = tail.template
         if (
             transport is None
-            or tail.template is None
+            or template is None
+            or not template.frames
             or self._hold is not None
             or not (self._begun and tail.between_events)
         ):
             return None
-        return tail.template.framed, transport
+        return template.framed, transport
 
     def stop(self) -> None:
         """The stream is over: no timer stays, nobody is paused."""

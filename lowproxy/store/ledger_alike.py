@@ -1,6 +1,6 @@
 """Records as short rows: what those that went alike have in common is put down once, in the table `alike`.
 
-A row of its own is then 27 numbers and short texts, which is half the work for us and for the database, and a
+A row of its own is then 28 numbers and short texts, which is half the work for us and for the database, and a
 quarter of the room. Who reads asks the view `records`, which puts both together.
 
 A value that is unknown is NaN here: SQLite and JSON both make NULL of it, and Python's driver for SQLite takes

@@ -128,6 +128,7 @@ def test_not_framed_where_the_model_comes_last():
     raw = event(LAST)
     template = learn(raw, span(raw), MODEL)
     assert template is not None
+    assert not template.frames
     assert template.framed(chunked(raw)) is None
     assert template.apply(raw) == raw.replace(b'"up"', MODEL)
     for other in (b"\ntext", b"\n", b"text", b"\n\n", b"x", b"\nx", b"\n\\x", b"\n\\"):

@@ -18,6 +18,7 @@ from lowproxy.server.direct import DirectServer
 from lowproxy.server.repeated import Repeats
 from lowproxy.server.wire import send
 from tests.gateway import settled
+from tests.transports import Transport
 
 CALLERS = int(os.environ.get("LOWPROXY_CALLERS", "600"))
 
@@ -105,39 +106,6 @@ LINES = [
     "\nPOST /a HTTP/1.1",
 ]
 WITHIN = b"POST /within HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
-
-
-class Transport(asyncio.Transport):
-    """Keeps what is written; says whether more is read."""
-
-    def __init__(self):
-        super().__init__()
-        self.text = b""
-        self.paused = self.closed = False
-
-    def write(self, data):
-        assert not self.closed
-        self.text += data
-
-    def pause_reading(self):
-        self.paused = True
-
-    def resume_reading(self):
-        self.paused = False
-
-    def close(self):
-        self.closed = True
-
-    abort = close
-
-    def is_closing(self):
-        return self.closed
-
-    def can_write_eof(self):
-        return False
-
-    def set_write_buffer_limits(self, high=None, low=None):
-        pass
 
 
 def body_of(dice: random.Random) -> bytes:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lowproxy.server.direct import DirectServer
 from lowproxy.server.repeated import BUFFER_BYTES, Body, Repeats
 from lowproxy.server.wire import send
+from tests.transports import Transport
 
 PLAIN = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\nX-Key: k\r\n\r\n"
 HEADS = [
@@ -41,35 +42,6 @@ def written(head: str, body: bytes) -> bytes:
     if "%d" not in head:
         return head.encode() + (body if "chunked" in head else b"")
     return (head % len(body)).encode() + body
-
-
-class Transport(asyncio.Transport):
-    """What a server writes and whether it wants to read."""
-
-    def __init__(self):
-        super().__init__()
-        self.text = b""
-        self.paused = self.closed = False
-
-    def write(self, data):
-        self.text += data
-
-    def pause_reading(self):
-        self.paused = True
-
-    def resume_reading(self):
-        self.paused = False
-
-    def close(self):
-        self.closed = True
-
-    abort = close
-
-    def is_closing(self):
-        return self.closed
-
-    def set_write_buffer_limits(self, high=None, low=None):
-        pass
 
 
 async def handler(request):
